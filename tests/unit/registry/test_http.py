@@ -127,6 +127,7 @@ class _Server(http.server.ThreadingHTTPServer):
     [
         b"SSH-2.0-OpenSSH\r\n",
         b"HTTP/1.1 OK\r\n\r\n",
+        b"HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 200,
         b"HTTP/1.1 200 OK\r\na: " + b"b" * 70_000 + b"\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 3, 4\r\n\r\nabcd",
@@ -148,6 +149,7 @@ def test_answer_that_is_not_http_is_an_error(answer: bytes) -> None:
         pytest.param(b"A: b \r\n\t c\r\n  d\r\nX: y\r\n", "b c d", id="folded"),
         pytest.param(b"A: \xe4\r\n", "ä", id="Latin-1"),
         pytest.param(b"A: b\r\nno field\r\n", "b", id="before a line that is none"),
+        pytest.param(b"A: b\r\nX:" + b" " * 60_000 + b"\ry\r\n", "b", id="before spaces without end"),
     ],
 )
 def test_header_field_is_read(fields: bytes, value: str) -> None:

@@ -55,6 +55,8 @@ if TYPE_CHECKING:
 else:
     _Base = _PoolBase = object
 
+_LOG = logging.getLogger(__name__)
+
 BLOCK_BYTES = 256 * 1024
 """How large the pieces are in which bodies are read. Larger ones were measured to be no faster."""
 
@@ -70,8 +72,10 @@ _IN_TARGETS = "/?:@!$&'()*+,;=%"  # characters that are sent as they are, beside
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _MAX_LINE_BYTES = 64 * 1024
 _MAX_FIELDS = 100
-_FIELD = re.compile(r"([\w!#$%&'*+.^`|~-]+):[ \t]*([^\r\n]*)\r?\n", re.ASCII)
-_FOLD = re.compile(r"(?<![ \t])[ \t]*\r?\n[ \t]+")
+_FIELD = re.compile(r"([\w!#$%&'*+.^`|~-]++):[ \t]*+([^\r\n]*+)\r?\n", re.ASCII)
+_FOLD = re.compile(r"(?<![ \t])[ \t]*+\r?\n[ \t]++")
+_BODILESS = frozenset({101, 204, 304})
+_HUNG_UP = frozenset({errno.EPIPE, errno.ECONNRESET, errno.EPROTOTYPE})  # the last is macOS's
 _TUNNEL_FAILED = re.compile(r"Tunnel connection failed: ([0-9]{3})")
 
 Certificates = Callable[[str], str | None]
@@ -81,9 +85,6 @@ Certificates = Callable[[str], str | None]
 def no_certificates(_: str) -> str | None:
     """Find no certificates of a registry's own."""
     return None
-
-
-_LOG = logging.getLogger(__name__)
 
 
 class Trust(NamedTuple):
@@ -299,9 +300,6 @@ class _Guarded(_Base):
         return response
 
 
-_HUNG_UP = frozenset({errno.EPIPE, errno.ECONNRESET, errno.EPROTOTYPE})  # the last is macOS's
-
-
 def _target(url: SplitResult) -> str:
     """Name the path and query of a URL as it is sent: to a proxy, too, which is a tunnel."""
     target = f"{url.path or '/'}?{url.query}" if url.query else url.path or "/"
@@ -320,9 +318,9 @@ class _FinalResponse(http.client.HTTPResponse):
         As http.client does, which has a parser of mail for the fields: half of what it takes to read an answer.
         """
         version, self.status, reason = self._read_status()
-        if not version.startswith(("HTTP/1.", "HTTP/0.9")):
-            raise http.client.UnknownProtocol(version)
         self.version = 10 if version in ("HTTP/1.0", "HTTP/0.9") else 11
+        if self.version == 11 and not version.startswith("HTTP/1."):
+            raise http.client.UnknownProtocol(version)
         self.code, self.reason = self.status, reason.strip()
         fields = _read_fields(self.fp)
         self.headers = self.msg = cast("Any", fields)  # http.client wants no more of them than any mapping does
@@ -342,9 +340,6 @@ class _FinalResponse(http.client.HTTPResponse):
             if status == http.HTTPStatus.SWITCHING_PROTOCOLS or not 100 <= status < 200:
                 return version, status, reason
             _read_fields(self.fp)
-
-
-_BODILESS = frozenset({101, 204, 304})
 
 
 def _read_fields(lines: Any) -> urllib3.HTTPHeaderDict:
