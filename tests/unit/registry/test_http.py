@@ -127,6 +127,7 @@ class _Server(http.server.ThreadingHTTPServer):
     [
         b"SSH-2.0-OpenSSH\r\n",
         b"HTTP/1.1 OK\r\n\r\n",
+        b"HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 200,
         b"HTTP/1.1 200 OK\r\na: " + b"b" * 70_000 + b"\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 3, 4\r\n\r\nabcd",
@@ -135,6 +136,48 @@ class _Server(http.server.ThreadingHTTPServer):
 def test_answer_that_is_not_http_is_an_error(answer: bytes) -> None:
     with answering(answer) as url, pytest.raises(RegistryUnavailableError, match="not valid HTTP"):
         get(url)
+
+
+@pytest.mark.parametrize(
+    ("fields", "value"),
+    [
+        pytest.param(b"A: b\r\n", "b", id="one"),
+        pytest.param(b"a:b\n", "b", id="no space and a bare line feed"),
+        pytest.param(b"A: \tb c: d\r\n", "b c: d", id="colons and spaces within"),
+        pytest.param(b"A:\r\n", "", id="empty"),
+        pytest.param(b"A: b\r\nX: y\r\nA: c\r\n", "b, c", id="twice"),
+        pytest.param(b"A: b \r\n\t c\r\n  d\r\nX: y\r\n", "b c d", id="folded"),
+        pytest.param(b"A: \xe4\r\n", "ä", id="Latin-1"),
+        pytest.param(b"A: b\r\nno field\r\n", "b", id="before a line that is none"),
+        pytest.param(b"A: b\r\nX:" + b" " * 60_000 + b"\ry\r\n", "b", id="before spaces without end"),
+    ],
+)
+def test_header_field_is_read(fields: bytes, value: str) -> None:
+    with answering(b"HTTP/1.1 200 OK\r\n" + fields + b"Content-Length: 0\r\n\r\n") as url:
+        assert HttpClient(SHORT).send(request_to(url)).headers["a"] == value
+
+
+@pytest.mark.parametrize(
+    ("path", "sent"),
+    [
+        ("/blob?sig=%2b%2F+~&a='(b)';c=[d]", "/blob?sig=%2b%2F+~&a='(b)';c=%5Bd%5D"),
+        ("/bl\xf6b|1", "/bl%C3%B6b%7C1"),
+        ("?a=b#c", "/?a=b"),
+    ],
+)
+def test_url_is_sent_as_it_is_but_for_what_http_cannot_hold(path: str, sent: str) -> None:
+    asked: list[bytes] = []
+
+    def answer(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        asked.append(connection.recv(65536))
+
+    client = HttpClient(SHORT)
+    with answering(answer) as url:
+        get(url, client)
+        with contextlib.suppress(TransientError):
+            client.send(Request("GET", f"{url}{path}", {}, INQUIRY))
+    assert asked[0].startswith(f"GET {sent} HTTP/1.1\r\n".encode())
 
 
 def test_connection_that_ends_unanswered_is_transient() -> None:
@@ -318,6 +361,18 @@ class TestPool:
             with client.open(request_to(registry.url, "HEAD")) as response:
                 assert response.status_code == 200
         assert registry.connections == 1
+
+    @pytest.mark.parametrize("head", [b"204 No Content\r\n", b"304 Not\r\n", b"200 OK\r\nContent-Length: 0\r\n"])
+    def test_connection_of_an_answer_without_a_body_is_used_before_it_is_closed(self, head: bytes) -> None:
+        def answer_twice(connection: socket.socket) -> None:
+            connection.sendall(b"HTTP/1.1 " + head + b"\r\n")
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
+
+        client = HttpClient(SHORT)
+        with answering(answer_twice) as url, client.open(request_to(url)) as first:
+            assert get(url, client) == 201
+            assert (first.read(5), first.read_piece(5)) == (b"", b"")
 
     def test_threads_get_connections_of_their_own(self, registry: FakeRegistry) -> None:
         client = HttpClient(SHORT)

@@ -1,13 +1,16 @@
-"""What a socket receives of a piece, and by how many calls."""
+"""What a socket receives of a piece, and by how many calls; certificates that are read before they are needed."""
 
 import io
 import socket
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pullahead.registry.sockets import DeadlineSocket
+from pullahead.registry.sockets import DeadlineSocket, file_trust, read_trust_ahead
+from tests.certificates import self_signed
 
 BLOCK = 16 * io.DEFAULT_BUFFER_SIZE
 
@@ -57,3 +60,23 @@ def test_end_of_the_connection_within_a_buffer_is_told_by_the_next_call(pair: tu
     sender.sendall(b"all")
     sender.close()
     assert [receiver.recv_into(bytearray(BLOCK)), receiver.recv_into(bytearray(BLOCK))] == [3, 0]
+
+
+def read_ahead(path: Path) -> None:
+    read_trust_ahead(str(path))
+    for thread in threading.enumerate():
+        if thread.name == "certificates":
+            thread.join(20)
+
+
+def test_certificates_that_were_read_ahead_are_not_read_again(tmp_path: Path) -> None:
+    certificate = self_signed().write(tmp_path)
+    read_ahead(certificate)
+    certificate.unlink()
+    assert file_trust(str(certificate)).cert_store_stats()["x509"] == 1
+
+
+def test_error_of_reading_ahead_is_raised_where_the_certificates_are_needed(tmp_path: Path) -> None:
+    read_ahead(tmp_path / "absent.pem")
+    with pytest.raises(FileNotFoundError):
+        file_trust(str(tmp_path / "absent.pem"))

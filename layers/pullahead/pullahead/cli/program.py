@@ -7,20 +7,24 @@ import signal
 import sys
 from types import FrameType, TracebackType
 
-from pullahead.cli.main import main
+from pullahead.cli.main import parse_arguments, run_command
 from pullahead.cli.output import interruption_note, say, write_failure
 
-_COLLECT_AFTER = 50_000  # objects more than were freed: looking for cycles takes a tenth of starting up otherwise
+_COLLECT_AFTER = 50_000  # objects more than were freed: looking for cycles more often takes longer than it is worth
 _SHOW_CURSOR = b"\x1b[?25h"  # progress bars hide it
 
 
 def run() -> int:
     """Run the command line of this process and end it; return its exit code only if not all output could be written."""
-    gc.set_threshold(_COLLECT_AFTER)
+    gc.disable()  # until all is imported: nothing of it is garbage, and to find that out once takes 15 ms
     end_at_once_on_signals()
     report_defects()
     accept_any_text()
-    return end_at_once(main(sys.argv[1:]))
+    parsed = parse_arguments(sys.argv[1:])
+    gc.freeze()  # what is imported stays
+    gc.set_threshold(_COLLECT_AFTER)
+    gc.enable()
+    return end_at_once(run_command(parsed))
 
 
 def end_at_once(code: int) -> int:

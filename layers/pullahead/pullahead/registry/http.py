@@ -5,12 +5,14 @@ certificates of its own. Its connections (urllib3's) are opened by the address g
 judged is the one connected to, and come from pools of which each belongs to one origin, one permission of the guard,
 one proxy and one set of certificates. Proxies of the environment are used as tunnels.
 
-Sources: RFC 9112 (HTTP/1.1), sections 6.3 (message body length) and 9.3 (persistence); RFC 9110, section 9.3.6.
+Sources: RFC 9112 (HTTP/1.1), sections 5.2 (folded lines), 6.3 (message body length) and 9.3 (persistence); RFC 9110,
+section 9.3.6.
 """
 
-import copy
+import errno
 import functools
 import http.client
+import io
 import logging
 import re
 import socket
@@ -19,14 +21,13 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 import requests
 import urllib3
-from requests.adapters import BaseAdapter, HTTPAdapter
+from requests.adapters import BaseAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
@@ -54,6 +55,8 @@ if TYPE_CHECKING:
 else:
     _Base = _PoolBase = object
 
+_LOG = logging.getLogger(__name__)
+
 BLOCK_BYTES = 256 * 1024
 """How large the pieces are in which bodies are read. Larger ones were measured to be no faster."""
 
@@ -65,7 +68,14 @@ _CONNECTIONS_PER_POOL = 32  # as many as threads ask one origin at once
 _KEPT_SECONDS = 60.0  # servers close idle connections after about as long
 _SMALL_BYTES = 64 * 1024
 _COMMON_HEADERS = {"User-Agent": "pullahead", "Accept-Encoding": "identity"}
+_IN_TARGETS = "/?:@!$&'()*+,;=%"  # characters that are sent as they are, besides letters, digits and `-._~`
 _LENGTH = re.compile(r"[0-9]{1,18}")
+_MAX_LINE_BYTES = 64 * 1024
+_MAX_FIELDS = 100
+_FIELD = re.compile(r"([\w!#$%&'*+.^`|~-]++):[ \t]*+([^\r\n]*+)\r?\n", re.ASCII)
+_FOLD = re.compile(r"(?<![ \t])[ \t]*+\r?\n[ \t]++")
+_BODILESS = frozenset({101, 204, 304})
+_HUNG_UP = frozenset({errno.EPIPE, errno.ECONNRESET, errno.EPROTOTYPE})  # the last is macOS's
 _TUNNEL_FAILED = re.compile(r"Tunnel connection failed: ([0-9]{3})")
 
 Certificates = Callable[[str], str | None]
@@ -75,17 +85,6 @@ Certificates = Callable[[str], str | None]
 def no_certificates(_: str) -> str | None:
     """Find no certificates of a registry's own."""
     return None
-
-
-def _without_query(record: logging.LogRecord) -> bool:
-    """Take queries, which may hold signatures, out of what urllib3 logs."""
-    if isinstance(record.args, tuple):
-        record.args = tuple(re.sub(r"\?\S*", "?…", each) if isinstance(each, str) else each for each in record.args)
-    return True
-
-
-for _name in ("urllib3.connection", "urllib3.connectionpool"):
-    logging.getLogger(_name).addFilter(_without_query)
 
 
 class Trust(NamedTuple):
@@ -134,10 +133,10 @@ class _Route(NamedTuple):
     tls: ssl.SSLContext | None
 
 
-@dataclass(frozen=True)
-class _Call:
+class _Call(NamedTuple):
     """What a connection must know of the request that it is lent to."""
 
+    method: str
     url: SplitResult
     route: _Route
     inquiry: Inquiry
@@ -221,6 +220,12 @@ class _Guarded(_Base):
     timed: DeadlineSocket | DeadlineTlsSocket
     idle_since = float("-inf")
     tls_failure: BaseException | None = None
+    putheader = http.client.HTTPConnection.putheader  # urllib3's looks for values that none of ours has
+
+    def open(self) -> None:
+        """Connect, unless it was kept. Raises AccessDeniedError, TransientError, RegistryError."""
+        if self.sock is None:
+            self.connect()
 
     def _new_conn(self) -> socket.socket:
         return self.call.open_socket()
@@ -249,15 +254,56 @@ class _Guarded(_Base):
         except SOCKET_ERRORS as error:
             raise self.call.tunnel_refused(error) from None
 
-    def getresponse(self) -> Any:
+    def send_request(self, request: "_Prepared") -> None:
+        """Send a request. Its answer may have come before its body was sent, and the connection have ended."""
+        call = self.call
+        self.timed.settimeout(call.read_seconds if call.outgoing is None else call.connect_seconds)
+        try:
+            self.putrequest(request.method or "", _target(call.url), skip_host=True, skip_accept_encoding=True)
+            for name, value in request.headers.items():
+                self.putheader(name, value)
+            self.endheaders()
+            for piece in call.outgoing or ():
+                self.send(piece)
+        except OSError as error:
+            if error.errno not in _HUNG_UP:
+                raise
+
+    def read_answer(self, pool: "_Pool") -> urllib3.HTTPResponse:
+        """Read the head of the answer. One without a body gives the connection back to its pool."""
         seconds, outgoing = self.call.answer_seconds, self.call.outgoing
         self.timed.limit(self.call.until if seconds is None else time.monotonic() + seconds)
-        response = super().getresponse()
+        self.timed.settimeout(seconds or self.call.read_seconds)
+        answer = http.client.HTTPConnection.getresponse(self)  # urllib3's own would look for errors of mail in it
         if outgoing is not None and not outgoing.is_sent and self.sock is not None:
             # An early answer: the rest of the body cannot follow any more, and nothing else may.
             self.sock.close()  # only after the answer was read
             self.sock = None
+        is_over = answer.length == 0 and not answer.chunked
+        if is_over:
+            answer.close()
+        response = urllib3.HTTPResponse(
+            answer,
+            cast("urllib3.HTTPHeaderDict", answer.headers),
+            answer.status,
+            answer.version,
+            reason=answer.reason,
+            preload_content=False,
+            decode_content=False,
+            original_response=answer,
+            pool=pool,
+            connection=None if is_over else self,
+            request_method=self.call.method,
+        )
+        if is_over:
+            pool.give_back(self)
         return response
+
+
+def _target(url: SplitResult) -> str:
+    """Name the path and query of a URL as it is sent: to a proxy, too, which is a tunnel."""
+    target = f"{url.path or '/'}?{url.query}" if url.query else url.path or "/"
+    return quote(target, _IN_TARGETS)
 
 
 class _FinalResponse(http.client.HTTPResponse):
@@ -267,19 +313,50 @@ class _FinalResponse(http.client.HTTPResponse):
     """
 
     def begin(self) -> None:
-        super().begin()
-        if self.length is None and not self.chunked:
-            text = single_value(cast("Mapping[str, str]", self.headers), "Content-Length")
-            if _LENGTH.fullmatch(text):
-                self.length = int(text)
-                self.will_close = self._check_close()  # type: ignore[attr-defined]
+        """Read the status line and the header fields, and find out how the body ends.
+
+        As http.client does, which has a parser of mail for the fields: half of what it takes to read an answer.
+        """
+        version, self.status, reason = self._read_status()
+        self.version = 10 if version in ("HTTP/1.0", "HTTP/0.9") else 11
+        if self.version == 11 and not version.startswith("HTTP/1."):
+            raise http.client.UnknownProtocol(version)
+        self.code, self.reason = self.status, reason.strip()
+        fields = _read_fields(self.fp)
+        self.headers = self.msg = cast("Any", fields)  # http.client wants no more of them than any mapping does
+        self.chunked = fields.getlist("Transfer-Encoding", [""])[0].lower() == "chunked"
+        self.chunk_left, self.length = None, None
+        length = single_value(fields, "Content-Length")
+        if self._method == "HEAD" or self.status in _BODILESS:  # type: ignore[attr-defined]
+            self.length = 0
+        elif not self.chunked and _LENGTH.fullmatch(length):
+            self.length = int(length)
+        ends_with_connection = self.length is None and not self.chunked
+        self.will_close = ends_with_connection or self._check_close()  # type: ignore[attr-defined]
 
     def _read_status(self) -> tuple[str, int, str]:
         while True:  # until the deadline of the socket
             version, status, reason = super()._read_status()  # type: ignore[misc]
             if status == http.HTTPStatus.SWITCHING_PROTOCOLS or not 100 <= status < 200:
                 return version, status, reason
-            http.client.parse_headers(self.fp)
+            _read_fields(self.fp)
+
+
+def _read_fields(lines: Any) -> urllib3.HTTPHeaderDict:
+    """Read header fields and the empty line after them. Raises http.client.HTTPException for too much."""
+    texts: list[str] = []
+    while (line := lines.readline(_MAX_LINE_BYTES + 1)) not in (b"\r\n", b"\n", b""):
+        if len(line) > _MAX_LINE_BYTES or len(texts) == _MAX_FIELDS:
+            raise http.client.HTTPException("the header is too long")
+        texts.append(line.decode("latin-1"))
+    fields = urllib3.HTTPHeaderDict()
+    for text in texts:
+        field = _FIELD.fullmatch(text)
+        if field is None:  # a folded line, or what is no field: http.client reads as much of it as can be read
+            whole = _FOLD.sub(" ", "".join(texts))
+            return urllib3.HTTPHeaderDict(http.client.parse_headers(io.BytesIO(whole.encode("latin-1"))).items())
+        fields.add(field[1], field[2])
+    return fields
 
 
 class _Connection(_Guarded, HTTPConnection):
@@ -294,50 +371,42 @@ class _TlsConnection(_Guarded, HTTPSConnection):
 
 
 class _Pool(_PoolBase):
-    """Kept connections of one route. Requests are given a view of it that knows the call."""
+    """Kept connections of one route."""
 
     clock: Callable[[], float]
-    call: _Call
-    shared: "_Pool"
 
-    def lent_to(self, call: _Call) -> "_Pool":
-        """Make a view for one call."""
-        view = copy.copy(self)
-        view.call, view.shared = call, self
-        return view
-
-    def _get_conn(self, timeout: float | None = None) -> Any:
-        connection = cast("_Guarded", super()._get_conn(timeout))
+    def take(self, call: _Call) -> _Guarded:
+        """Take a connection for a call: a kept one, or one that is to be connected."""
+        connection = cast("_Guarded", self._get_conn())
         if self.clock() - connection.idle_since >= _KEPT_SECONDS:
-            connection.close()  # it is connected anew
-        connection.call = self.call
+            connection.close()
+        connection.call = call
         return connection
 
-    def _put_conn(self, conn: Any) -> None:
-        if conn is not None:
-            conn.idle_since = self.clock()
-            conn.__dict__.pop("call", None)  # it leads back to this pool, which urllib3 would then never see unused
-        self.shared.keep(conn)
-
-    def keep(self, conn: Any) -> None:
+    def give_back(self, connection: _Guarded) -> None:
         """Keep a connection, or close it if there are enough."""
-        super()._put_conn(conn)
+        connection.idle_since = self.clock()
+        connection.__dict__.pop("call", None)  # it knows the request and its body
+        super()._put_conn(connection)
 
-    def speaks_tls(self) -> bool | None:
+    def discard(self, connection: _Guarded) -> None:
+        """Close a connection, and leave its place to another one."""
+        connection.close()
+        super()._put_conn(None)
+
+    def _put_conn(self, conn: Any) -> None:  # by urllib3, when an answer was read to its end or closed
+        self.give_back(conn)
+
+    def speaks_tls(self, call: _Call) -> bool | None:
         """Connect, and return whether the host speaks TLS; None if that is not known. Raises AccessDeniedError."""
-        connection = self._get_conn()
+        connection = self.take(call)
         try:
-            self._validate_conn(connection)
+            connection.open()
         except (TransientError, RegistryUnavailableError, RegistryTimeoutError):
-            connection.close()
+            self.discard(connection)
             return False if is_without_tls(connection.tls_failure) else None
-        self._put_conn(connection)
+        self.give_back(connection)
         return True
-
-    def _validate_conn(self, conn: Any) -> None:
-        # Connected here, and not within the request, where an error would be taken for one of sending.
-        if conn.is_closed:
-            conn.connect()
 
 
 class _PlainPool(_Pool, HTTPConnectionPool):
@@ -352,24 +421,39 @@ class _Prepared(requests.PreparedRequest):
     call: _Call
 
 
-class _GuardedAdapter(HTTPAdapter):
-    """Takes connections from pools by route."""
+class _GuardedAdapter(BaseAdapter):
+    """Takes connections from pools by route, the latest of which are kept; requests' own are by host only.
+
+    requests' own adapter and urllib3's `urlopen` know redirects, retries, proxies and certificates of their own, which
+    are not wanted here, and take as long as TLS does for a request without a body.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
         super().__init__()
-
-    def init_poolmanager(self, *_: Any, **__: Any) -> None:
-        """Keep pools by route, the latest ones; requests' own are by host only."""
+        self._clock = clock
         self._pools: OrderedDict[_Route, _Pool] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get_connection_with_tls_context(self, request: Any, *_: Any, **__: Any) -> Any:
-        """Find the pool for a request."""
-        return self.pool_for(request.call)
+    def send(self, request: requests.PreparedRequest, *_: Any, **__: Any) -> requests.Response:
+        """Send a request once, and read the head of its answer."""
+        prepared = cast("_Prepared", request)
+        pool = self.pool_for(prepared.call)
+        connection = pool.take(prepared.call)
+        try:
+            connection.open()
+            connection.send_request(prepared)
+            answer = connection.read_answer(pool)
+        except BaseException:
+            pool.discard(connection)
+            raise
+        if _LOG.isEnabledFor(logging.DEBUG):  # without the query, which may be a signature
+            _LOG.debug("%s %s: %s", request.method, re.sub(r"\?.*", "?…", request.url or ""), answer.status)
+        response = requests.Response()
+        response.status_code, response.raw = answer.status, answer
+        return response
 
     def pool_for(self, call: _Call) -> _Pool:
-        """Find the pool for a call, and lend it."""
+        """Find the pool for a call."""
         with self._lock:
             pool = self._pools.get(call.route)
             if pool is None:
@@ -378,21 +462,7 @@ class _GuardedAdapter(HTTPAdapter):
             superfluous = self._pools.popitem(last=False)[1] if len(self._pools) > _MAX_POOLS else None
         if superfluous is not None:
             HTTPConnectionPool.close(superfluous)
-        return pool.lent_to(call)
-
-    def request_url(self, request: Any, *_: Any) -> str:
-        """Name the path and query of a request: a proxy is a tunnel, and wants no more."""
-        url: SplitResult = request.call.url
-        return f"{url.path or '/'}?{url.query}" if url.query else url.path or "/"
-
-    def build_response(self, req: Any, resp: Any) -> requests.Response:
-        """Wrap a response, without looking for cookies and for an encoding."""
-        response = requests.Response()
-        response.status_code, response.raw, response.request, response.url = resp.status, resp, req, req.url
-        return response
-
-    def cert_verify(self, *_: Any) -> None:
-        """Leave the pool's certificates alone: requests would add its own list to them."""
+        return pool
 
     def close(self) -> None:
         """Close every idle connection."""
@@ -476,6 +546,8 @@ class Response:
 
         Raises: TransientError, RegistryError.
         """
+        if self._is_released:
+            return b""
         try:
             return self._raw.read(size, decode_content=False) or b""
         except _HTTP_ERRORS as error:
@@ -507,7 +579,9 @@ class Response:
 
     def close(self) -> None:
         """Give the connection back, or end it if something was left unread."""
-        if not self._is_released and self._raw.length_remaining == 0:
+        if self._is_released:
+            return
+        if self._raw.length_remaining == 0:
             self.read(1)  # reads nothing; lets http.client know that the body is over
         self._response.close()
 
@@ -627,7 +701,8 @@ class HttpClient:
 
     def speaks_tls(self, request: Request) -> bool | None:
         """Return whether the host of a request speaks TLS; None if that is not known. Raises AccessDeniedError."""
-        return self._adapter.pool_for(self._call(request)).speaks_tls()
+        call = self._call(request)
+        return self._adapter.pool_for(call).speaks_tls(call)
 
     def close(self) -> None:
         """Close every idle connection."""
@@ -645,6 +720,7 @@ class HttpClient:
         tls = self._trust.context_for(url) if url.scheme == "https" else None
         seconds = self._timeouts.total if within is None else within
         return _Call(
+            request.method,
             url,
             _Route(
                 origin_of(request.url), permission, self._proxy_for(url.scheme, url.hostname or "", port_of(url)), tls

@@ -110,10 +110,12 @@ class Window:
 
     def enter(self, within: float) -> Slot | None:
         """Wait for a slot; None if none becomes free within so many seconds."""
-        called, slot = threading.Event(), Slot(0)
         with self._lock:
+            if not self._waiting and self._under_way < int(self._size):
+                self._under_way += 1
+                return Slot(self._halvings)
+            called, slot = threading.Event(), Slot(0)
             self._waiting.append((called, slot))
-            self._call()
         if called.wait(min(within, _LONGEST_WAIT_SECONDS)):
             return slot
         with self._lock:
@@ -367,9 +369,11 @@ class Limits:
 
     def wants_news(self, request: Request) -> bool:
         """Tell whether a HEAD, which is free, may show that a request need not be deferred any more."""
+        if not _counts(request):
+            return False
         host = self._way_of(request).counted
         exhausted = host.exhausted()
-        if exhausted is None or host.name not in _HEAD_IS_FREE or not _counts(request):
+        if exhausted is None or host.name not in _HEAD_IS_FREE:
             return False
         return self._time.clock() - exhausted.said_at >= _OLD_NEWS_SECONDS
 

@@ -8,6 +8,7 @@ the rules; they then count alone for it, as with `--ca`, so that no other CA can
 """
 
 import base64
+import contextlib
 import errno
 import functools
 import io
@@ -15,6 +16,7 @@ import ipaddress
 import re
 import socket
 import ssl
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -51,7 +53,8 @@ class _Deadline(_Socket):
     def settimeout(self, value: float | None) -> None:
         """Set how long one call may take; the deadline holds besides."""
         self._idle = value
-        super().settimeout(value)
+        if value != self.gettimeout():  # each time it is set is a call of the system
+            super().settimeout(value)
 
     def limit(self, until: float) -> None:
         """Set the moment, by time.monotonic(), by which everything must have come."""
@@ -145,9 +148,39 @@ def with_deadline(sock: socket.socket) -> DeadlineSocket:
 # --- certificates -------------------------------------------------------------------------------------------------
 
 
-@functools.cache
+_READING = threading.Lock()  # whoever needs certificates that another thread reads waits for them
+
+
+def read_trust_ahead(path: str | None) -> None:
+    """Begin to read the certificates of a file, or the system's, in a thread; OpenSSL does not need the interpreter.
+
+    What is wrong with them is told to whoever needs them.
+    """
+
+    def read() -> None:
+        with contextlib.suppress(OSError):
+            if path is None:
+                system_trust()
+            else:
+                file_trust(path)
+
+    threading.Thread(target=read, name="certificates", daemon=True).start()
+
+
 def system_trust() -> ssl.SSLContext:
     """Trust what this machine trusts (SSL_CERT_FILE and SSL_CERT_DIR count); a Python without any, certifi's list."""
+    with _READING:
+        return _system_trust()
+
+
+def file_trust(path: str) -> ssl.SSLContext:
+    """Trust the certificates of a file, and no others. Raises OSError, which ssl.SSLError is, too."""
+    with _READING:
+        return _file_trust(path)
+
+
+@functools.cache
+def _system_trust() -> ssl.SSLContext:
     context = ssl.create_default_context()
     found = ssl.get_default_verify_paths()
     if not found.cafile and not found.capath:  # as in the Python of python.org on macOS
@@ -158,8 +191,7 @@ def system_trust() -> ssl.SSLContext:
 
 
 @functools.cache
-def file_trust(path: str) -> ssl.SSLContext:
-    """Trust the certificates of a file, and no others. Raises OSError, which ssl.SSLError is, too."""
+def _file_trust(path: str) -> ssl.SSLContext:
     return _with_deadlines(ssl.create_default_context(cafile=path))
 
 

@@ -275,7 +275,9 @@ class Tokens:
 
     def _grant(self, key: _Key) -> _Grant:
         with self._lock:
-            grant = self._grants.setdefault(key, _Grant())
+            grant = self._grants.get(key)
+            if grant is None:
+                grant = self._grants[key] = _Grant()
             self._grants.move_to_end(key)
             while len(self._grants) > _MAX_GRANTS:
                 self._grants.popitem(last=False)
