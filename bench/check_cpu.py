@@ -25,7 +25,7 @@ from pullahead.aws.records import DynamoRecords
 from pullahead.rules.mirror_key import MirrorKey
 
 CPU_SECONDS: Final = 0.0011
-"""Of one check, with its share of the reads of records and of DescribeImages, as measured; see docs/operating.md."""
+"""Of one check, with its share of the reads of records and of DescribeImages, as docs/operating.md assumes it."""
 _MESSAGES, _TAGS = 10, 10
 _BATCHES, _WARM_UP = 25, 5
 _DEPLOYMENT: Final = Deployment(2 * (_BATCHES + _WARM_UP) * _MESSAGES * _TAGS)
