@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
 from local.aws.api_actions import DOCKER, ApiRequest, actions_of
-from local.callers import ROLE_IN_ENVIRON
+from local.callers import JSON_IN_ENVIRON, ROLE_IN_ENVIRON
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -114,7 +114,8 @@ def _read(environ: dict[str, Any], caller: _Caller) -> ApiRequest:
     query = dict(parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True))
     place = (caller.service, caller.region, environ["REQUEST_METHOD"], environ.get("PATH_INFO", ""), query)
     if target is not None:  # AWS JSON: SQS, DynamoDB, ECR and others
-        return ApiRequest(*place, target.rpartition(".")[2], json.loads(_body(environ) or b"{}"))
+        environ[JSON_IN_ENVIRON] = content = json.loads(_body(environ) or b"{}")
+        return ApiRequest(*place, target.rpartition(".")[2], content)
     if environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded"):  # AWS query: SNS, STS
         form = dict(parse_qsl(_body(environ).decode(), keep_blank_values=True))
         return ApiRequest(*place, form.get("Action", ""), form)

@@ -6,6 +6,7 @@ moto keeps its state in module globals, so there is one LocalAws in a process at
 what an earlier one held.
 """
 
+import functools
 import threading
 import time
 from collections.abc import Callable
@@ -82,6 +83,7 @@ class LocalAws:
         self._on_invocation = on_invocation
         self._stopping = threading.Event()
         self._server: BaseWSGIServer | None = None
+        self._session = boto3.Session(region_name=REGION)
         self._clients: dict[str, Any] = {}
         self._making_clients = threading.Lock()
         self.clock = LocalClock(self._data_dir / "clock")
@@ -127,7 +129,7 @@ class LocalAws:
 
     def client(self, service: str) -> Any:
         """Return a boto3 client of this AWS, the same one every time."""
-        with self._making_clients:  # boto3.client is not safe on threads, what it makes is
+        with self._making_clients:  # a session is not safe on threads, what it makes is
             if service not in self._clients:
                 self._clients[service] = self._make_client(service)
             return self._clients[service]
@@ -252,10 +254,10 @@ class LocalAws:
         return self._stopping.wait(seconds * self._wait_scale)
 
     def _client_of_role(self, service: str, role_arn: str) -> Any:
-        return self._make_client(service, attempts=1, access_key=access_key_of(role_arn))
+        with self._making_clients:
+            return self._make_client(service, attempts=1, access_key=access_key_of(role_arn))
 
     def _make_client(self, service: str, attempts: int = 2, access_key: str = ACCESS_KEY) -> Any:
-        session = boto3.Session(access_key, SECRET_KEY, region_name=REGION)
         config = Config(
             retries={"total_max_attempts": attempts},
             connect_timeout=5,
@@ -263,7 +265,13 @@ class LocalAws:
             max_pool_connections=64,
             s3={"addressing_style": "path"},
         )
-        return session.client(cast("Any", service), endpoint_url=self.url, config=config)
+        return self._session.client(
+            cast("Any", service),
+            endpoint_url=self.url,
+            aws_access_key_id=access_key,
+            aws_secret_access_key=SECRET_KEY,
+            config=config,
+        )
 
 
 def _forget_everything() -> None:
@@ -274,6 +282,9 @@ def _serve(port: int, wrap: Callable[[Any], Any]) -> BaseWSGIServer:
     application = moto_guard.take("moto.server", "DomainDispatcherApplication")(
         moto_guard.take("moto.server", "create_backend_app")
     )
+
+    # Who answers a host is found in moto's folders and some 200 patterns, anew for each request.
+    application.get_backend_for_host = functools.lru_cache(maxsize=256)(application.get_backend_for_host)
 
     class QuietHandler(moto_guard.take("moto.server", "MotoRequestHandler")):  # type: ignore[misc]
         protocol_version = "HTTP/1.1"  # for answers whose length is not known beforehand

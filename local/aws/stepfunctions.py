@@ -8,6 +8,7 @@ import functools
 import logging
 import threading
 import uuid
+from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime, timezone, tzinfo
 from typing import Any, Final
@@ -20,6 +21,8 @@ _PARSER: Final = "moto.stepfunctions.parser.models"
 _ASL: Final = "moto.stepfunctions.parser.asl"
 _STATE: Final = f"{_ASL}.component.state"
 _SERVICES: Final = f"{_STATE}.exec.state_task.service"
+_ASL_PARSER: Final = f"{_ASL}.parse.asl_parser"
+_JSON_PATH: Final = f"{_ASL}.utils.json_path"
 _ENVIRONMENT: Final = f"{_ASL}.eval.environment"
 _TASK_SERVICE: Final = f"{_SERVICES}.state_task_service"
 _CLIENT_USERS: Final = (
@@ -27,6 +30,7 @@ _CLIENT_USERS: Final = (
     *(f"{_TASK_SERVICE}_{name}" for name in ("aws_sdk", "dynamodb", "events", "sfn", "sns", "sqs")),
 )
 
+_MOST_PARSED: Final = 256  # paths, and definitions
 _LONGEST_WAIT_SECONDS: Final = 0.2  # after so long a wait looks whether its execution still runs
 
 
@@ -50,6 +54,7 @@ class StateMachines:
         self._start_executions_as_aws()
         self._call_ourselves()
         self._keep_casing()
+        self._parse_once()
         self._live_by_the_clock()
         self._let_stops_stand()
 
@@ -134,6 +139,26 @@ class StateMachines:
             take(_TASK_SERVICE, f"StateTaskService.{name}")
         replace(_TASK_SERVICE, "StateTaskService._normalise_parameters", normalise_parameters)
         replace(_TASK_SERVICE, "StateTaskService._normalise_response", normalise_response)
+
+    def _parse_once(self) -> None:
+        """Keep what definitions and paths are parsed to; the interpreter parses them anew for each execution."""
+        path = stock(_JSON_PATH, "parse")
+        replace(_JSON_PATH, "parse", functools.lru_cache(_MOST_PARSED)(path))
+        trees: OrderedDict[str, Any] = OrderedDict()
+
+        class KeepingParser(stock(_ASL_PARSER, "ASLParser")):  # type: ignore[misc]
+            def state_machine(self) -> Any:
+                definition = str(self.getTokenStream().tokenSource.inputStream)
+                tree = trees.get(definition)
+                if tree is None:
+                    tree = super().state_machine()
+                    if self.getNumberOfSyntaxErrors() == 0:  # its listeners hear of none when it is parsed once only
+                        trees[definition] = tree
+                        while len(trees) > _MOST_PARSED:
+                            trees.popitem(last=False)
+                return tree
+
+        replace(_ASL_PARSER, "ASLParser", KeepingParser)
 
     def _live_by_the_clock(self) -> None:
         """Take times from the local clock, and waits from a function that may shorten them."""

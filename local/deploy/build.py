@@ -121,22 +121,23 @@ def _layer(name: str, resource: Mapping[str, Any], base: Path, other: Path | Non
         return zipped(folder)  # content given instead of the template's may be ready as it is
     if method != "makefile":
         raise DeploymentError(f"{name}: a layer is built by its Makefile here, not by {method!r}")
-    return zipped(_built(name, folder.resolve(), for_lambda=for_lambda), with_bytecode=True)
+    return _built(name, folder.resolve(), for_lambda=for_lambda)
 
 
-def _built(name: str, folder: Path, *, for_lambda: bool) -> Path:
-    """Run the layer's Makefile as `sam build` does, once for each content, platform and Python."""
+def _built(name: str, folder: Path, *, for_lambda: bool) -> bytes:
+    """Run the layer's Makefile as `sam build` does, once for each content, platform and Python; return the archive."""
     build = f"{name}-{_digest(folder)}{'-lambda' if for_lambda else ''}"
-    directory = BUILD_DIRECTORY / "layers" / build
+    archive = BUILD_DIRECTORY / "layers" / f"{build}.zip"  # to compress it takes longer than the rest of a deployment
+    artifacts, partial = archive.with_suffix(".artifacts"), archive.with_suffix(".partial")
     with exclusive(f"layer-{name}"):
-        if directory.is_dir():
-            return directory
-        partial = directory.with_suffix(".partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        _make(name, folder, partial, for_lambda=for_lambda)
-        partial.rename(directory)
-    return directory
+        if not archive.is_file():
+            shutil.rmtree(artifacts, ignore_errors=True)
+            artifacts.mkdir(parents=True)
+            _make(name, folder, artifacts, for_lambda=for_lambda)
+            partial.write_bytes(zipped(artifacts, with_bytecode=True))
+            partial.rename(archive)
+            shutil.rmtree(artifacts)
+        return archive.read_bytes()
 
 
 def _make(name: str, folder: Path, artifacts: Path, *, for_lambda: bool) -> None:

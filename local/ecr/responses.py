@@ -13,7 +13,7 @@ from typing import Any
 import moto
 import moto.ecr.urls
 
-from local.callers import ROLE_IN_ENVIRON
+from local.callers import JSON_IN_ENVIRON, ROLE_IN_ENVIRON
 from local.ecr.api_images import Emit
 from local.ecr.errors import EcrError
 from local.ecr.strict import StrictEcr
@@ -43,19 +43,22 @@ def install(data_dir: Path, public_url: Callable[[], str], now: Callable[[], dat
     def strict_ecr(request: Any, _url: str, headers: Mapping[str, str]) -> HttpAnswer:
         if (request.content_length or 0) > _MAX_REQUEST_BYTES:
             return _refusal(EcrError("RequestEntityTooLargeException", "The request is too large"))
-        return answer(ecr, headers, request.get_data(), request.environ.get(ROLE_IN_ENVIRON))
+        environ = request.environ
+        return answer(ecr, headers, request.get_data(), environ.get(ROLE_IN_ENVIRON), environ.get(JSON_IN_ENVIRON))
 
     moto.ecr.urls.url_paths[_URL] = strict_ecr
     install_tagging(ecr.registry)
     return ecr
 
 
-def answer(ecr: StrictEcr, headers: Mapping[str, str], body: bytes, role: str | None = None) -> HttpAnswer:
-    """Answer one HTTP request of the ECR API, of a role, if it is known."""
+def answer(
+    ecr: StrictEcr, headers: Mapping[str, str], body: bytes, role: str | None = None, read: Any = None
+) -> HttpAnswer:
+    """Answer one HTTP request of the ECR API, of a role, if it is known; `read` is the body's JSON, if it was read."""
     names = {name.lower(): value for name, value in headers.items()}
     try:
         registry = _registry_of(ecr, names.get("authorization", ""))
-        result = registry.call(_operation(names), _parameters(body), role)
+        result = registry.call(_operation(names), _parameters(body) if read is None else read, role)
     except EcrError as error:
         return _refusal(error)
     return _reply(200, result)

@@ -3,7 +3,6 @@
 The description is the service model that botocore ships, so a limit that AWS changes there is kept here.
 """
 
-import base64
 import binascii
 import re
 from collections.abc import Callable, Mapping
@@ -12,6 +11,7 @@ from typing import Any
 
 import botocore.loaders
 import botocore.model
+import pybase64
 
 from local.ecr.errors import EcrError, invalid_constraint
 
@@ -86,7 +86,7 @@ def _check_boolean(_shape: Any, value: Any, where: str) -> bool:
 def _check_blob(shape: Any, value: Any, where: str) -> bytes:
     _need(isinstance(value, str), where, "base64")
     try:
-        decoded = base64.b64decode(value, validate=True)
+        decoded = pybase64.b64decode(value, validate=True)
     except binascii.Error as error:
         raise EcrError("SerializationException", f"'{where}' is not base64") from error
     _check_range(shape, len(decoded), where, "length")

@@ -1,6 +1,7 @@
 """Deployment: what is in the template is in the local AWS, or the deployment says what is not."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -233,11 +234,16 @@ def test_same_folder_gives_the_same_zip_whatever_its_dates(tmp_path: Path) -> No
     (tmp_path / "__pycache__").mkdir()
     (tmp_path / "__pycache__" / "a.pyc").write_bytes(b"compiled")
     before = zipped(tmp_path)
+    shipped = zipped(tmp_path, with_bytecode=True)
 
-    (tmp_path / "a.py").touch()
+    for file in tmp_path.rglob("*.py*"):
+        os.utime(file, (1, 1))
+
+    assert zipped(tmp_path, with_bytecode=True) == shipped
     (tmp_path / "__pycache__" / "a.pyc").write_bytes(b"compiled again")
 
     assert zipped(tmp_path) == before
+    assert zipped(tmp_path, with_bytecode=True) != shipped
 
 
 def test_stack_that_exists_is_not_deployed_over(whole: WholeStack, tmp_path: Path) -> None:
