@@ -20,6 +20,7 @@ from tests.architecture.source import ROOT
 SAM = ROOT / ".venv-sam" / "bin" / "sam"
 ENTER_ALONE = "\n" * 100
 OWN_SAMCONFIG = "my-samconfig.toml"
+PACKAGED = "packaged.yaml"
 _DEPLOYED = ("functions", "layers", "statemachines", "template.yaml", "samconfig.toml", "LICENSE", "README.md")
 _ENOUGH_SECONDS = 400
 
@@ -61,6 +62,16 @@ class SamProject:
         shutil.copytree(self.folder, folder)
         return SamProject(folder, self._environment, self._limit_seconds)
 
+    def packaged(self, folder: Path) -> "SamProject":
+        """Upload what was built, and make a folder that deploys it without compressing it at each deployment."""
+        folder.mkdir()
+        shutil.copy(self.folder / "samconfig.toml", folder)
+        where = ("--resolve-s3", "--s3-prefix", "pullahead")  # as in samconfig.toml
+        done = self.sam("package", *where, "--output-template-file", str(folder / PACKAGED))
+        if done.status != 0:
+            raise RuntimeError(f"sam package failed: {done.text}")
+        return SamProject(folder, self._environment, self._limit_seconds)
+
     def build(self) -> Printed:
         """Run `sam build`."""
         return self.sam("build")
@@ -70,10 +81,11 @@ class SamProject:
         return self.sam("deploy", *arguments)
 
     def sam(self, *arguments: str, typed: str = "") -> Printed:
-        """Run the SAM CLI and wait. A deployment takes the user's own settings if there are any."""
-        has_own = arguments[0] == "deploy" and (self.folder / OWN_SAMCONFIG).exists()
+        """Run the SAM CLI and wait. A deployment takes own settings and what is packaged, if there are any."""
+        given = (("--config-file", OWN_SAMCONFIG), ("--template-file", PACKAGED)) if arguments[0] == "deploy" else ()
+        options = (word for option in given if (self.folder / option[1]).exists() for word in option)
         done = subprocess.run(
-            [str(SAM), *arguments, *(("--config-file", OWN_SAMCONFIG) if has_own else ())],
+            [str(SAM), *arguments, *options],
             cwd=self.folder,
             env=dict(self._environment),
             input=typed,

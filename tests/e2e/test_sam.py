@@ -90,6 +90,26 @@ def project(site: Site, tmp_path: Path) -> SamProject:
     return site.project.copied(tmp_path / "clone")
 
 
+@pytest.fixture(scope="module")
+def once_packaged(site: Site, tmp_path_factory: pytest.TempPathFactory) -> SamProject:
+    return site.project.packaged(tmp_path_factory.mktemp("packaged") / "project")
+
+
+@pytest.fixture
+def packaged(once_packaged: SamProject, tmp_path: Path) -> SamProject:
+    """The same as `project`, ready to be deployed with other parameters; each test may set its own."""
+    return once_packaged.copied(tmp_path / "packaged")
+
+
+@pytest.fixture(scope="module")
+def edited(site: Site, tmp_path_factory: pytest.TempPathFactory) -> SamProject:
+    """The clone with one more mirror in its rules, built again."""
+    project = site.project.copied(tmp_path_factory.mktemp("edited") / "clone")
+    project.write_rules(rules(site.upstream, "app", "tool"))
+    succeeded(project.build())
+    return project
+
+
 def succeeded(printed: Printed) -> Printed:
     assert printed.status == 0, printed.text
     return printed
@@ -111,7 +131,7 @@ def test_first_deployment_asks_nothing_and_mirrors_what_the_rules_name(site: Sit
 
 
 def test_second_build_and_deploy_of_the_same_changes_nothing(site: Site, project: SamProject) -> None:
-    succeeded(project.deploy())  # whatever another test has left
+    """Before the tests that change the stack."""
     before = site.stack.resources()
     succeeded(project.build())
     again = succeeded(project.deploy())
@@ -119,14 +139,14 @@ def test_second_build_and_deploy_of_the_same_changes_nothing(site: Site, project
     assert site.stack.resources() == before
 
 
-def test_confirmation_is_the_one_question_and_enter_means_no(site: Site, project: SamProject) -> None:
+def test_confirmation_is_the_one_question_and_enter_means_no(site: Site, packaged: SamProject) -> None:
     before = retention(site)
-    project.set_parameters(LogRetentionDays="7")
-    refused = succeeded(project.sam("deploy", "--confirm-changeset", typed="\n"))
+    packaged.set_parameters(LogRetentionDays="7")
+    refused = succeeded(packaged.sam("deploy", "--confirm-changeset", typed="\n"))
     assert re.findall(r"^.*\[[yYnN/]+\].*", refused.text, re.MULTILINE) == ["Deploy this changeset? [y/N]: "]
     assert refused.changes()
     assert retention(site) == before != 7
-    succeeded(project.sam("deploy", "--confirm-changeset", typed="y\n"))
+    succeeded(packaged.sam("deploy", "--confirm-changeset", typed="y\n"))
     assert retention(site) == 7
 
 
@@ -136,11 +156,9 @@ def retention(site: Site) -> int:
     return int(group["retentionInDays"])
 
 
-def test_changed_rule_is_followed_after_the_next_build_and_deploy(site: Site, project: SamProject) -> None:
+def test_changed_rule_is_followed_after_the_next_build_and_deploy(site: Site, edited: SamProject) -> None:
     before = site.stack.resources()
-    project.write_rules(rules(site.upstream, "app", "tool"))
-    succeeded(project.build())
-    changed = succeeded(project.deploy())
+    changed = succeeded(edited.deploy())
     after = site.stack.resources()
     site.stack.check_all()
     assert site.stack.digest("mirror/tool", "1.0") == TOOL.digest
@@ -151,39 +169,42 @@ def test_changed_rule_is_followed_after_the_next_build_and_deploy(site: Site, pr
     assert all(before[name] == after[name] for name in functions & before.keys())
 
 
-def test_url_of_webhooks_is_kept_while_other_things_change(site: Site, project: SamProject) -> None:
+def test_url_of_webhooks_is_kept_while_other_things_change(
+    site: Site, packaged: SamProject, edited: SamProject, tmp_path: Path
+) -> None:
     site.stack.check_all()
     on = ("Webhooks=on", f"WebhookSecret={WEBHOOK_SECRET}")
-    succeeded(project.deploy("--parameter-overrides", *on))
+    succeeded(packaged.deploy("--parameter-overrides", *on))
     url = site.stack.outputs()["WebhookUrl"]
     assert call_webhook(url, site.upstream.host) == 202
-    succeeded(project.deploy())  # Webhooks is not given, and keeps its value
+    succeeded(packaged.deploy())  # Webhooks is not given, and keeps its value
     assert site.stack.outputs()["WebhookUrl"] == url
 
-    project.set_parameters(Webhooks="on", WebhookSecret=WEBHOOK_SECRET, LogRetentionDays="14", CopyMemorySize="2048")
-    project.write_rules(rules(site.upstream, "app") + "# edited\n")
-    succeeded(project.build())
-    succeeded(project.deploy())
+    before = site.stack.resources()
+    others = edited.copied(tmp_path / "edited")
+    others.set_parameters(Webhooks="on", WebhookSecret=WEBHOOK_SECRET, LogRetentionDays="14", CopyMemorySize="2048")
+    succeeded(others.deploy())
+    assert {name for name in site.stack.resources().keys() - before.keys() if name.startswith("RulesLayer")}
     assert site.stack.outputs()["WebhookUrl"] == url
     assert call_webhook(url, site.upstream.host) == 202
 
-    project.set_parameters(Webhooks="off", WebhookSecret="", LogRetentionDays="30", CopyMemorySize="1024")
-    succeeded(project.deploy())
+    packaged.set_parameters(Webhooks="off", WebhookSecret="", LogRetentionDays="30", CopyMemorySize="1024")
+    succeeded(packaged.deploy())
     assert "WebhookUrl" not in site.stack.outputs()
     assert requests.get(url, timeout=30).status_code == 404
 
 
-def test_webhooks_without_a_secret_are_refused_before_anything_changes(site: Site, project: SamProject) -> None:
+def test_webhooks_without_a_secret_are_refused_before_anything_changes(site: Site, packaged: SamProject) -> None:
     before = site.stack.resources()
-    refused = project.deploy("--parameter-overrides", "Webhooks=on", 'WebhookSecret=""')
+    refused = packaged.deploy("--parameter-overrides", "Webhooks=on", 'WebhookSecret=""')
     assert refused.status != 0
     assert "WebhookSecret is required if Webhooks is on" in refused.text
     assert site.stack.resources() == before
 
 
-def test_no_cached_repository_is_touched_where_the_parameter_says_none(site: Site, project: SamProject) -> None:
-    project.set_parameters(PullThroughCacheRepositories="none")
-    succeeded(project.deploy())
+def test_no_cached_repository_is_touched_where_the_parameter_says_none(site: Site, packaged: SamProject) -> None:
+    packaged.set_parameters(PullThroughCacheRepositories="none")
+    succeeded(packaged.deploy())
     function = site.stack.resources()["ScheduleChecksFunction"]
     variables = site.aws.client("lambda").get_function_configuration(FunctionName=function)["Environment"]["Variables"]
     assert variables["PULL_THROUGH_CACHE_REPOSITORIES"] == ""
@@ -197,24 +218,24 @@ def test_no_cached_repository_is_touched_where_the_parameter_says_none(site: Sit
 
 
 def test_guided_answered_by_enter_alone_deploys_and_delete_leaves_nothing_running(
-    site: Site, project: SamProject
+    site: Site, packaged: SamProject
 ) -> None:
-    own, tracked = project.copy_samconfig(), (project.folder / "samconfig.toml").read_text(encoding="utf-8")
-    guided = succeeded(project.sam("deploy", "--guided", "--stack-name", "first-try", typed=ENTER_ALONE))
+    own, tracked = packaged.copy_samconfig(), (packaged.folder / "samconfig.toml").read_text(encoding="utf-8")
+    guided = succeeded(packaged.sam("deploy", "--guided", "--stack-name", "first-try", typed=ENTER_ALONE))
     assert "has no authentication" not in guided.text
     stack = DeployedStack(site.aws, "first-try")
     assert stack.status() == "CREATE_COMPLETE"
     stack.check_all()
     assert stack.digest("mirror/app", "1.0") == APP.digest
     assert 'Webhooks=\\"off\\"' in own.read_text(encoding="utf-8")
-    assert (project.folder / "samconfig.toml").read_text(encoding="utf-8") == tracked
-    assert "No changes to deploy" in succeeded(project.deploy("--stack-name", "first-try")).text
-    again = succeeded(project.sam("deploy", "--guided", "--stack-name", "first-try", typed=ENTER_ALONE))
+    assert (packaged.folder / "samconfig.toml").read_text(encoding="utf-8") == tracked
+    assert "No changes to deploy" in succeeded(packaged.deploy("--stack-name", "first-try")).text
+    again = succeeded(packaged.sam("deploy", "--guided", "--stack-name", "first-try", typed=ENTER_ALONE))
     assert "No changes to deploy" in again.text
 
     resources, bucket = stack.resources(), stack.outputs()["PlansBucketName"]
     runs = len(site.aws.invocations)
-    succeeded(project.sam("delete", "--stack-name", "first-try", "--no-prompts"))
+    succeeded(packaged.sam("delete", "--stack-name", "first-try", "--no-prompts"))
     assert not stack.exists()
     with pytest.raises(ClientError, match="ResourceNotFound"):
         site.aws.client("lambda").get_function(FunctionName=resources["CopyBlobsFunction"])
