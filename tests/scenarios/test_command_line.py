@@ -1,13 +1,18 @@
 """The commands about a deployed stack, run against it as its operator runs them."""
 
 import json
+import sys
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from local.ecr.faults import Call
 from local.images import make_image
 from pullahead.cli.main import main
+from tests.polling import until
 from tests.scenarios.deployment import rules_text
 from tests.scenarios.scene import Scene
 from tests.unit.cli.conftest import Ran, Run
@@ -82,8 +87,12 @@ def test_paused_rule_is_neither_checked_nor_refreshed_until_it_is_resumed(scene:
 
 
 def test_manual_refresh_is_followed_to_its_end(scene: Scene, run: Run) -> None:
+    def wait_for_report(_: Call) -> None:
+        until(lambda: "to copy in" in cast("StringIO", sys.stderr).getvalue(), "the command has reported the plan")
+
     image = make_image([1000], seed=1)
     scene.serve(image)
+    scene.ecr.faults.before("PutImage", wait_for_report, times=1)
     refreshed = run("refresh", scene.key)
     assert refreshed.code == 0
     assert f"refreshed {scene.key} from " in refreshed.out
