@@ -102,6 +102,7 @@ class _OneWorkerForSharedFolders(LoadFileScheduling):  # type: ignore[misc]  # x
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
     """Spread tests over workers, in place of what `--dist` names."""
+    gc.disable()  # in the process that only keeps some 36,000 reports, and would look through them again and again
     return _OneWorkerForSharedFolders(config, log)
 
 
@@ -114,10 +115,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: places[item.path])
 
 
-def pytest_collection_finish() -> None:
-    """Leave what was collected out of each later look for garbage: that is some 10,000 tests, and all modules."""
-    gc.collect()
-    gc.freeze()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Look for no garbage while tests are collected, nor later in what was: some 10,000 tests, and all modules."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""`python -m bench.ecr_road ROAD URL ROUNDS`: the client's CPU for 10 MiB into ECR over TLS, as a JSON list of ms.
+"""`python -m bench.ecr_road ROAD URL ROUNDS PARTS`: the client's CPU for 10 MiB into ECR over TLS, a JSON list of ms.
 
 Counts sending alone: the bytes lie in memory, and neither reading nor hashing them is in it. All else of the bench
 starts our program or its handlers; this module alone knows its insides.
@@ -31,7 +31,6 @@ from pullahead.oci.registries import BlobStreams, Offered  # noqa: E402
 
 _MIB = 1024 * 1024
 _PART_BYTES = 10 * _MIB
-_PARTS = 8
 _REPOSITORY = "bench/road"
 _MEDIA_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
 
@@ -47,16 +46,19 @@ class Content(NamedTuple):
 Send = Callable[[Content], None]
 
 
-def measure_road(send: Send, rounds: int, first_seed: int) -> list[float]:
-    """Send a blob of its own in each round, after one that warms up; returns CPU milliseconds for 10 MiB."""
-    return [_cpu_ms(send, seed) for seed in range(first_seed, first_seed + rounds + 1)][1:]
+def measure_road(send: Send, rounds: int, parts: int, first_seed: int) -> list[float]:
+    """Send a blob of its own, of so many times 10 MiB, in each round, after one that warms up.
+
+    Returns CPU milliseconds for 10 MiB.
+    """
+    return [_cpu_ms(send, parts, seed) for seed in range(first_seed, first_seed + rounds + 1)][1:]
 
 
-def _cpu_ms(send: Send, seed: int) -> float:
-    content = _content(seed)  # read, cut and hashed now, not while the clock runs
+def _cpu_ms(send: Send, parts: int, seed: int) -> float:
+    content = _content(parts, seed)  # read, cut and hashed now, not while the clock runs
     began = time.process_time()
     send(content)
-    return (time.process_time() - began) * 1000 / _PARTS
+    return (time.process_time() - began) * 1000 / parts
 
 
 def by_parts(client: ECRClient) -> Send:
@@ -140,10 +142,10 @@ def _streaming_target(client: ECRClient) -> BlobStreams:
     return EcrStreams(client, lambda: datetime.now(UTC))
 
 
-def _content(seed: int) -> Content:
-    blob = SparseBlob(_PARTS * _PART_BYTES, seed)
-    parts = [blob.read(number * _PART_BYTES, _PART_BYTES) for number in range(_PARTS)]
-    return Content(Descriptor(_MEDIA_TYPE, blob.digest, blob.size), list(blob.pieces()), parts)
+def _content(parts: int, seed: int) -> Content:
+    blob = SparseBlob(parts * _PART_BYTES, seed)
+    read = [blob.read(number * _PART_BYTES, _PART_BYTES) for number in range(parts)]
+    return Content(Descriptor(_MEDIA_TYPE, blob.digest, blob.size), list(blob.pieces()), read)
 
 
 def _client(url: str) -> ECRClient:
@@ -157,12 +159,12 @@ def _client(url: str) -> ECRClient:
     )
 
 
-def main(road: str, url: str, rounds: int) -> None:
+def main(road: str, url: str, rounds: int, parts: int) -> None:
     """Print the list."""
     client = _client(url)
     EcrTarget(client).ensure_repository(_REPOSITORY)
-    print(json.dumps(measure_road(ROADS[road](client), rounds, first_seed=1000 * list(ROADS).index(road))))
+    print(json.dumps(measure_road(ROADS[road](client), rounds, parts, first_seed=1000 * list(ROADS).index(road))))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))

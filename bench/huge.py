@@ -15,10 +15,10 @@ _REPOSITORY = "huge"
 _HASHED_MIB_PER_SECOND = 250  # on a slow machine
 
 
-def measure_huge(size_gib: int, tool: Tool, stage: Stage) -> CaseResult:
+def measure_huge(size_gib: float, tool: Tool, stage: Stage) -> CaseResult:
     """Copy a made-up layer of so many GiB once, from a registry that makes it into one that throws it away."""
-    size_mib = size_gib * 1024
-    stage.say(f"huge: a layer of {size_gib} GiB (hashed first)")
+    size_mib = round(size_gib * 1024)
+    stage.say(f"huge: a layer of {size_gib:g} GiB (hashed first)")
     arguments = [_REPOSITORY, str(size_mib), str(stage.seed), *stage.authority.shown]
     patience = 30 + size_mib // _HASHED_MIB_PER_SECOND
     with (
@@ -27,7 +27,7 @@ def measure_huge(size_gib: int, tool: Tool, stage: Stage) -> CaseResult:
     ):
         result = _copy(tool, source, target, stage.folder)
     stage.say(f"  {tool.name}: {result.problem or f'{result.runs[0].peak_rss_mib:.0f} MiB'}")
-    title = f"a layer of {size_gib} GiB that is made up as it is read, into a target that discards it; once"
+    title = f"a layer of {size_gib:g} GiB that is made up as it is read, into a target that discards it; once"
     return CaseResult("huge", title, size_mib * 1024 * 1024, (result,))
 
 

@@ -12,16 +12,17 @@ from bench.servers import bench_server, own_environment
 
 _ROADS = ("streamed", "parts", "boto3", "bare")
 _LONGEST_SECONDS = 600
+_PARTS = 8  # of 10 MiB, in each round
 
 
-def measure_roads(rounds: int, stage: Stage) -> tuple[RoadResult, ...]:
+def measure_roads(rounds: int, stage: Stage, *, parts: int = _PARTS) -> tuple[RoadResult, ...]:
     """Measure our two roads, boto3's own call, and http.client alone beside them."""
     with bench_server("bench.discarding_ecr", stage.authority.shown, stage.folder / "ecr.log") as host:
-        return tuple(_measure(road, f"https://{host}", rounds, stage.say) for road in _ROADS)
+        return tuple(_measure(road, f"https://{host}", rounds, parts, stage.say) for road in _ROADS)
 
 
-def _measure(road: str, url: str, rounds: int, say: Say) -> RoadResult:
-    command = [sys.executable, "-m", "bench.ecr_road", road, url, str(rounds)]
+def _measure(road: str, url: str, rounds: int, parts: int, say: Say) -> RoadResult:
+    command = [sys.executable, "-m", "bench.ecr_road", road, url, str(rounds), str(parts)]
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=_LONGEST_SECONDS, check=True, env=own_environment()

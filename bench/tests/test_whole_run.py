@@ -86,14 +86,14 @@ def test_layer_goes_by_both_roads_within_a_share_of_a_cpu(stage: Stage) -> None:
 
 @pytest.mark.real_registry
 def test_a_layer_that_nobody_keeps_is_copied(stage: Stage) -> None:
-    (ours,) = measure_huge(1, _ours(), stage).tools
+    (ours,) = measure_huge(1 / 8, _ours(), stage).tools
 
     assert ours.problem is None
 
 
 @pytest.mark.real_registry
 def test_a_road_does_not_reach_ecr(stage: Stage) -> None:
-    roads = measure_roads(1, stage)
+    roads = measure_roads(1, stage, parts=1)
 
     assert [(road.road, road.problem, len(road.cpu_ms)) for road in roads] == [
         ("streamed", None, 1),

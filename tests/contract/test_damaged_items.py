@@ -288,14 +288,16 @@ def service(dynamodb: Any, monkeypatch: pytest.MonkeyPatch) -> Service:
 
 def damage(service: Service, change: Callable[[Any], Any]) -> set[str]:
     """Damage one item of each kind; return their keys."""
-    damaged = set()
+    items, damaged = service.items(), set()
     for kind in KINDS:
-        items = [item for key, item in sorted(service.items().items()) if key.startswith(kind.prefix)]
-        assert items, kind
-        value = change(items[-1][kind.attribute]) if kind.attribute in items[-1] else None
-        item = {name: old for name, old in items[-1].items() if name != kind.attribute}
-        service.put({**item, **({kind.attribute: value} if value is not None else {})})
-        damaged.add(items[-1]["pk"]["S"])
+        key = max((key for key in items if key.startswith(kind.prefix)), default="")
+        assert key, kind
+        value = change(items[key][kind.attribute]) if kind.attribute in items[key] else None
+        item = {name: old for name, old in items[key].items() if name != kind.attribute}
+        items[key] = {**item, **({kind.attribute: value} if value is not None else {})}
+        damaged.add(key)
+    for key in damaged:
+        service.put(items[key])
     return damaged
 
 

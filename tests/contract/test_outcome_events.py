@@ -47,7 +47,7 @@ def moto() -> Iterator[str]:
 
 
 @pytest.fixture
-def bus(moto: str) -> Bus:
+def bus(moto: str) -> Iterator[Bus]:
     events, sqs, name = client(moto, "events"), client(moto, "sqs"), new_name("outcomes")
     url = sqs.create_queue(QueueName=name)["QueueUrl"]
     events.put_rule(Name=name, EventPattern=json.dumps({"source": ["pullahead"]}))
@@ -59,7 +59,9 @@ def bus(moto: str) -> Bus:
             found += [json.loads(message["Body"]) for message in messages]
         return sorted(found, key=lambda each: str(each["detail"]["id"]))
 
-    return Bus(events, received)
+    yield Bus(events, received)
+    events.remove_targets(Rule=name, Ids=["queue"])  # else it is given the events of all later tests
+    events.delete_rule(Name=name)
 
 
 @pytest.fixture(params=["fake", "eventbridge"])

@@ -56,8 +56,8 @@ class S3RulesFolder:
     A revision is a hash of their names and ETags: to see that nothing changed takes one request for 1,000 objects.
     """
 
-    def __init__(self, client: "S3Client", address: str) -> None:
-        self._client, self.address = client, address
+    def __init__(self, client: "S3Client", address: str, *, max_files: int = MAX_FILES) -> None:
+        self._client, self.address, self._max_files = client, address, max_files
         bucket, _, self._prefix = address.removeprefix("s3://").partition("/")
         self._bucket = bucket
 
@@ -79,10 +79,10 @@ class S3RulesFolder:
             for number, page in enumerate(pages):
                 found = {each["Key"].removeprefix(self._prefix): each["ETag"] for each in page.get("Contents", ())}
                 tags |= {name: tag for name, tag in found.items() if is_rules_file(name) or is_key_file(name)}
-                if len(tags) > MAX_FILES or number == _MAX_PAGES:
+                if len(tags) > self._max_files or number == _MAX_PAGES:
                     raise ConfigError(
-                        f"{self.address} has more than {MAX_FILES:,} rules files, or {_MAX_PAGES * 1000:,} objects, "
-                        "which is the most that is read. Join some, or keep rules in a folder of their own."
+                        f"{self.address} has more than {self._max_files:,} rules files, or {_MAX_PAGES * 1000:,} "
+                        "objects, which is the most that is read. Join some, or keep rules in a folder of their own."
                     )
         return tags
 
