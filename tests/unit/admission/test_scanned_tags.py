@@ -9,7 +9,7 @@ from local.images import make_image, make_index
 from pullahead.admission.seen_digests import Decision
 from pullahead.checks.scans import checks_after_scan
 from pullahead.dashboard.explain import MirrorFacts, explain
-from pullahead.errors import RateLimitedError, Side
+from pullahead.errors import RateLimitedError, Side, StorageError
 from pullahead.messages import CheckRequest, ScanEvidence, ScanFinished, ScanVerdict
 from pullahead.mirrors.admission import after_decision_of_person
 from pullahead.mirrors.record import State
@@ -19,6 +19,7 @@ from pullahead.rules.model import Rule
 from pullahead.rules.tag_patterns import TagSelection
 from tests.fakes.samples import KEY, REPOSITORY, failed, mirror, rules
 from tests.fakes.scans import CRITICAL
+from tests.fakes.script import Killed
 from tests.unit.admission.held_service import NAMES, A, B, C, HeldService
 
 SCANNED = AdmissionPolicy(scan=ScanPolicy())
@@ -273,6 +274,44 @@ class TestCopies:
         service.visit(hours=1)
         service.scans.found(B.digest)
         assert after_event(service, B.digest) == "B"
+
+    @pytest.mark.parametrize("min_age", [timedelta(), timedelta(days=3)])
+    def test_copy_that_could_not_be_started_is_started_by_the_next_check(self, min_age: timedelta) -> None:
+        service = following(SCANNED._replace(min_age=min_age))
+        service.script.fail("start", StorageError("throttled"))
+        service.visit(B, hours=1)
+        assert service.held == ["A"]
+        service.visit()  # SQS delivers the message again
+        assert service.held == ["A", "B"]
+        assert evidence(service, B.digest).images == (B.digest,)
+
+    def test_check_that_is_killed_before_it_starts_the_copy_is_made_good_by_the_next_one(self) -> None:
+        service = following()
+        service.serve(B)
+        service.script.fail("start", Killed())
+        with pytest.raises(Killed):
+            service.check_one()
+        assert service.held == ["A"]
+        service.visit()
+        assert service.held == ["A", "B"]
+
+    def test_copy_that_was_started_is_not_started_again(self) -> None:
+        service = following(SCANNED._replace(min_age=timedelta(days=3)))
+        service.visit(B, hours=1)
+        calls = service.script.count("start")
+        for _ in range(8):
+            service.visit(minutes=15)
+        assert service.script.count("start") == calls
+
+    def test_digest_that_a_person_has_rejected_is_not_copied(self) -> None:
+        service = following()
+        service.script.fail("start", StorageError("throttled"))
+        service.visit(B, hours=1)
+        rejection = Decision(B.digest, False, "arn:aws:iam::123456789012:user/ada", service.clock())
+        service.records.stored[KEY] = after_decision_of_person(service.known, rejection)
+        for _ in range(12):
+            service.visit(minutes=15)
+        assert service.held == ["A"]
 
     def test_rule_that_begins_to_ask_copies_what_waits(self) -> None:
         service = following(AdmissionPolicy(min_age=timedelta(days=3)))

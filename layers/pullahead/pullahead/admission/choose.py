@@ -4,13 +4,16 @@ It decides by what was seen of the tag (`seen_digests`), the rule and the time, 
 """
 
 from collections.abc import Iterator
-from datetime import datetime
-from typing import NamedTuple
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
 
 from pullahead.admission.gates import HeldReason, Hold, Occasion, hold_of
 from pullahead.admission.seen_digests import SeenDigest, SeenDigests
 from pullahead.admission.signature_evidence import evidence_for, is_look_due
 from pullahead.rules.admission_policy import AdmissionPolicy, Serve
+
+COPIED_WITHIN: Final = timedelta(hours=1)
+"""Of when it was first seen, what waits is copied, at each check that does not know of its copy yet."""
 
 
 class Waiting(NamedTuple):
@@ -59,6 +62,20 @@ def to_verify(seen: SeenDigests, policy: AdmissionPolicy, now: datetime, *, at_o
         known = evidence_for(policy.verify, each.signature)
         is_due = is_look_due(policy.verify, known, now) or (at_once and known is not None and not known.admits)
         if is_due and seen.decision_of(each.digest) is None:
+            return each
+    return None
+
+
+def to_copy(seen: SeenDigests, policy: AdmissionPolicy, now: datetime, serve: SeenDigest | None) -> SeenDigest | None:
+    """Find the newest digest that waits, is new, and is not known to be in ECR; `serve` is what the tag may serve.
+
+    That its copy was asked for before is no proof: the process may have ended in between, or no execution been started.
+    """
+    for each in _newest_first(seen, policy):
+        if each.admitted or each is serve:
+            return None
+        is_missing = not each.copied and each.scan is None and seen.decision_of(each.digest) is None
+        if is_missing and each.age(now) < COPIED_WITHIN:
             return each
     return None
 

@@ -8,8 +8,8 @@ from typing import Final, NamedTuple
 
 from msgspec import structs
 
-from pullahead.admission.choose import Choice, Waiting, choose, to_verify
-from pullahead.admission.gates import FOUND_BAD, Occasion, hold_of
+from pullahead.admission.choose import COPIED_WITHIN, Choice, Waiting, choose, to_copy, to_verify
+from pullahead.admission.gates import FOUND_BAD, HeldReason, Occasion, hold_of
 from pullahead.admission.scans import wants_scan
 from pullahead.admission.seen_digests import (
     Decision,
@@ -28,7 +28,7 @@ from pullahead.admission.signature_evidence import after_look, evidence_for
 from pullahead.admission.signatures.verdict import Outcome
 from pullahead.errors import NotFoundError, PullaheadError
 from pullahead.messages import ScanEvidence
-from pullahead.mirrors.record import MirrorRecord, State, WaitingDigest
+from pullahead.mirrors.record import ON_TIME, MirrorRecord, State, WaitingDigest
 from pullahead.oci import Descriptor, Digest
 from pullahead.rules.admission_policy import AdmissionMode
 from pullahead.rules.model import Mirror
@@ -36,8 +36,6 @@ from pullahead.rules.signature_policy import SignaturePolicy
 
 _CLOCKS_DIFFER: Final = timedelta(minutes=1)
 _LONGEST_WAIT: Final = timedelta(minutes=14)  # SQS delays by 15 at most
-_COPIED_WITHIN: Final = timedelta(hours=1)
-"""Of when it was first seen, what waits is copied; after that, once an hour, again."""
 
 
 class Admission(NamedTuple):
@@ -97,8 +95,11 @@ def admit(
         return Admission(answer, seen, waiting, None if is_new else ahead, news)
     if is_new and waiting is not None and answer != _root_of(choice):
         ahead = answer
-    again = choice.waiting.digest if choice.waiting is not None and ahead is None else None
-    if again is not None and wants_scan(again, policy) and now - again.first_at >= _COPIED_WITHIN:
+    if ahead is None and (missing := to_copy(seen, policy, now, choice.serve)) is not None:
+        ahead = missing.root
+    waits = choice.waiting if ahead is None else None
+    again = waits.digest if waits is not None and waits.hold.because is not HeldReason.REJECTED else None
+    if again is not None and wants_scan(again, policy) and now - again.first_at >= COPIED_WITHIN:  # once an hour
         return Admission(_root_of(choice), seen, waiting, again.root, news, is_again=True)
     return Admission(_root_of(choice), seen, waiting, ahead, news)
 
@@ -246,7 +247,8 @@ def is_ahead(record: MirrorRecord, upstream_digest: Digest) -> bool:
     """Tell whether a digest is copied, or verified, before the tag may serve it; or the rule only reports that."""
     found = record.admission.find(upstream_digest) if record.admission is not None else None
     reports = record.waiting is not None and record.waiting.reported
-    return found is not None and not found.admitted and (reports or record.upstream_digest != upstream_digest)
+    is_refreshed = record.upstream_digest == upstream_digest and record.state not in ON_TIME
+    return found is not None and not found.admitted and (reports or not is_refreshed)
 
 
 def after_not_found(record: MirrorRecord, digest: Digest, now: datetime) -> tuple[MirrorRecord, tuple[TakenBack, ...]]:
