@@ -37,6 +37,9 @@ def handle(event: dict[str, Any], app: Application) -> dict[str, Any]:
     result = app.publish_image(asked)
     add_left_alone(app.take_newer_items())
     add_damaged(app.take_damaged_items())
-    logger.info("superseded; the tag was not moved" if result.superseded else "published")
+    if result.held:
+        logger.info("copied; the tag was not moved", extra={"why": result.held})
+    else:
+        logger.info("superseded; the tag was not moved" if result.superseded else "published")
     log_referrers(result.referrers)
     return result.to_event()

@@ -246,3 +246,18 @@ def test_samples_of_plan_and_publish_are_decoded(service: InMemoryService) -> No
             plan_copy.handle(event, service.app)
     with pytest.raises(StorageError, match=r"plan\.json"):
         publish_image.handle(sample("publish_image.refresh"), service.app)
+
+
+def test_log_says_that_a_digest_was_copied_and_the_tag_not_moved(
+    service: InMemoryService, caplog: pytest.LogCaptureFixture
+) -> None:
+    schedule_checks.handle(service.app)
+    check(batch(*(request.to_json() for request in service.queue.sent)), service)
+    request = wire(next(iter(service.refreshes.requests.values())).to_event()) | {"ahead": True}
+    plan = plan_after_creation(request, service)
+    for unit in plan["units"]:
+        copied(unit, service)
+    published = wire(publish_image.handle({"request": request, "root": plan["root"]}, service.app))
+    assert published["held"] == "it was copied ahead"
+    assert "copied; the tag was not moved" in caplog.messages
+    assert "published" not in caplog.messages

@@ -2,12 +2,13 @@
 
 import pytest
 
+from pullahead.admission.seen_digests import SeenDigest, SeenDigests
 from pullahead.errors import StorageError
 from pullahead.messages import RefreshRequest
 from pullahead.mirrors.record import State
 from pullahead.refresh.ports import StartResult
 from pullahead.refresh.queue import SLOT_DURATION, StartedWaiting
-from pullahead.refresh.request import late_request
+from pullahead.refresh.request import ahead_request, late_request
 from pullahead.rules.model import Rules
 from tests.fakes.queueing import HOST, OTHER_HOST, QueueingService
 from tests.fakes.samples import digest, mirror, root, rules
@@ -264,6 +265,32 @@ class TestDropped:
         assert len(queue.one.start_waiting().dropped) == 1000
         assert queue.script.count("load") <= 1000 / 20
         assert len(queue.one.start_waiting().dropped) == 500
+
+
+class TestCopiesAhead:
+    def ahead(self, queue: QueueingService, state: State) -> RefreshRequest:
+        """Store a mirror whose tag may not serve yet what it was to serve before its rule demanded anything."""
+        queue.stale("2")
+        waits, key = root("2-1"), mirror("2").key
+        seen = SeenDigests((SeenDigest(waits, queue.clock()),))
+        record = queue.records.stored[key].with_changes(state=state, admission=seen)
+        assert record.upstream_digest == waits.digest
+        queue.records.stored[key] = record
+        return ahead_request(mirror("2"), waits, record, queue.clock())
+
+    @pytest.mark.parametrize("state", [State.COOLING, State.HELD])
+    def test_they_start_when_a_slot_is_free_though_the_record_has_wanted_the_digest_before(self, state: State) -> None:
+        queue = QueueingService(1, "1", "2")
+        queue.ask(queue.stale("1"), self.ahead(queue, state))
+        assert queue.one.start_waiting(queue.end("1")).dropped == ()
+        assert queue.started_tags == ["1", "2"]
+
+    def test_they_are_dropped_where_the_tag_is_to_serve_the_digest(self) -> None:
+        queue = QueueingService(1, "1", "2")
+        queue.ask(queue.stale("1"), self.ahead(queue, State.STALE))
+        assert queue.one.start_waiting(queue.end("1")).dropped == (
+            f"{mirror('2').key}: the refresh is no longer needed",
+        )
 
 
 class TestLateReferrers:
