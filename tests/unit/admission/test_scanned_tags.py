@@ -7,11 +7,12 @@ from msgspec import structs
 
 from local.images import make_image, make_index
 from pullahead.admission.seen_digests import Decision
+from pullahead.checks.put_back import PutBack
 from pullahead.checks.scans import checks_after_scan
 from pullahead.dashboard.explain import MirrorFacts, explain
 from pullahead.errors import RateLimitedError, Side, StorageError
 from pullahead.messages import CheckRequest, ScanEvidence, ScanFinished, ScanVerdict
-from pullahead.mirrors.admission import after_decision_of_person
+from pullahead.mirrors.admission import after_decision_of_person, after_scanned
 from pullahead.mirrors.record import State
 from pullahead.oci import Digest
 from pullahead.rules.admission_policy import AdmissionMode, AdmissionPolicy, ScanPolicy, Severity
@@ -358,6 +359,86 @@ def test_many_digests_that_wait_are_read_a_few_at_a_time() -> None:
     request = structs.replace(service.request(), reason="scan", settled=True)
     service.use_case(request)
     assert len(service.scans.read_images) == 4
+
+
+def test_every_digest_that_waits_is_read_once_after_an_event() -> None:
+    service = following(SCANNED._replace(min_age=timedelta(days=3)))
+    images = [make_image(seed=31 + seed) for seed in range(6)]
+    for image in images:
+        service.target.hold(REPOSITORY, {digest: image.read_blob(digest) for digest in image.blobs})
+        service.visit(image, minutes=1)
+    service.scans.read_images.clear()
+    service.queue.sent.clear()
+    service.clock.advance(minutes=1)
+    request = structs.replace(service.request(), reason="scan", settled=True)
+    put_back: list[PutBack] = []
+    for _ in range(6):
+        service.clock.advance(seconds=31)
+        (checked,) = service.use_case.check([request], service.pool())
+        put_back += checked.put_back
+        if not checked.put_back:
+            break
+        assert isinstance(checked.put_back[0].request, CheckRequest)
+        request = checked.put_back[0].request
+    assert sorted(service.scans.read_images) == sorted(image.digest for image in images)
+    assert len(put_back) == 1
+
+
+def test_digest_of_too_many_images_is_held_and_not_refreshed_again_and_again() -> None:
+    service = following()
+    images = [make_image(seed=100 + number, platform=f"linux/p{number}") for number in range(33)]
+    many = make_index(images)
+    service.target.hold(REPOSITORY, {digest: many.read_blob(digest) for digest in many.blobs})
+    for image in images:
+        service.scans.found(image.digest)
+    service.visit(many, hours=1)
+    started = service.done
+    for _ in range(20):
+        service.visit(minutes=15)
+    assert (service.served, service.known.state, service.done - started) == ("A", State.HELD, 0)
+    assert "it has 33 images or more" in cause(service)
+    assert service.alerts == ["HELD"]
+
+
+def test_outcome_that_is_recorded_late_does_not_forget_a_newer_reading() -> None:
+    service = following()
+    service.visit(B, hours=1)
+    old = evidence(service, B.digest)
+    service.clock.advance(minutes=1)
+    service.scans.found(B.digest, CRITICAL)
+    after_event(service, B.digest)
+    assert evidence(service, B.digest).verdict is ScanVerdict.VULNERABLE
+    assert after_scanned(service.known, B.digest, old) == service.known
+
+
+def test_clean_digest_that_is_old_enough_is_looked_at_after_its_copy() -> None:
+    service = following(SCANNED._replace(min_age=timedelta(minutes=30)))
+    service.scans.found(B.digest)
+    service.fails_with = failed(RateLimitedError)
+    service.visit(B, hours=1)
+    service.fails_with, service.delays[:] = None, []
+    service.visit(hours=1)
+    assert (evidence(service, B.digest).verdict, service.delays) == (ScanVerdict.CLEAN, [0])
+
+
+def test_clean_digest_that_is_old_enough_before_its_scan_was_waited_for_waits_no_longer() -> None:
+    service = following(SCANNED._replace(min_age=timedelta(minutes=30)))
+    service.scans.found(B.digest)
+    service.visit(B, hours=1)
+    assert service.delays == [0]
+    (look,) = service.queue.sent
+    assert isinstance(look, CheckRequest)
+    service.use_case(look)
+    assert service.known.waiting is not None
+    assert service.known.waiting.until == service.clock() + timedelta(minutes=30)
+    assert service.visit(minutes=30) == "B"
+
+
+def test_clean_digest_that_is_too_young_has_no_look_after_its_copy() -> None:
+    service = following(SCANNED._replace(min_age=timedelta(days=1)))
+    service.scans.found(B.digest)
+    service.visit(B, hours=1)
+    assert (evidence(service, B.digest).verdict, service.delays) == (ScanVerdict.CLEAN, [])
 
 
 def test_record_deleted_has_the_digest_scanned_again() -> None:

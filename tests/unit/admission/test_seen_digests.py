@@ -5,11 +5,14 @@ import pytest
 
 from pullahead.admission.seen_digests import (
     MAX_BEFORE_ADMITTED,
+    MAX_DECISIONS,
     MAX_EARLIER,
     MAX_SEEN,
     MAX_TAKEN_BACK,
+    Decision,
     SeenDigests,
     after_admitted,
+    after_decision,
     after_gone,
     after_missing,
     after_served,
@@ -135,3 +138,21 @@ def test_full_memory_is_small_when_it_is_stored() -> None:
     assert len(seen.seen) == MAX_SEEN
     assert len(stored) < 12_000
     assert msgspec.json.decode(stored, type=SeenDigests) == seen
+
+
+def test_rejection_is_remembered_whatever_is_admitted_later() -> None:
+    seen = after_decision(SeenDigests(), Decision(digest("bad"), False, "ada", at(0)))
+    for number in range(2 * MAX_DECISIONS):
+        seen = after_decision(seen, Decision(digest(str(number)), True, "ada", at(number)))
+    rejected, newest = seen.decision_of(digest("bad")), seen.decision_of(digest(str(2 * MAX_DECISIONS - 1)))
+    assert rejected is not None
+    assert newest is not None
+    assert (rejected.admits, newest.admits, len(seen.decisions)) == (False, True, MAX_DECISIONS)
+
+
+def test_number_of_rejections_is_bounded() -> None:
+    seen = SeenDigests()
+    for number in range(MAX_DECISIONS + 1):
+        seen = after_decision(seen, Decision(digest(str(number)), False, "ada", at(number)))
+    assert len(seen.decisions) == MAX_DECISIONS
+    assert seen.decision_of(digest(str(MAX_DECISIONS))) is not None

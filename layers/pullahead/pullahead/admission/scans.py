@@ -98,7 +98,7 @@ def read_scans(
     if not known.images:
         return _judged(known, policy, now, ScanVerdict.NONE, "it has no image that is scanned")
     if len(known.images) > MAX_IMAGES:
-        text = f"it has {len(known.images)} images, and the scans of {MAX_IMAGES} at most are read"
+        text = f"it has {MAX_IMAGES + 1} images or more, and the scans of {MAX_IMAGES} at most are read"
         return _judged(known, policy, now, ScanVerdict.NONE, text)
     found = judge_scans(known.images, scans.read(repository, known.images), policy)
     is_same_rule = known.policy == policy.fingerprint
@@ -109,7 +109,8 @@ def read_scans(
 
 def _judged(known: ScanEvidence, policy: ScanPolicy, now: datetime, verdict: ScanVerdict, text: str) -> ScanEvidence:
     line = one_line(text, _MAX_TEXT)
-    return ScanEvidence(known.images[:MAX_IMAGES], known.since, now, policy.fingerprint, verdict, line)
+    images = known.images[: MAX_IMAGES + 1]  # one more tells the next look that there are too many
+    return ScanEvidence(images, known.since, now, policy.fingerprint, verdict, line)
 
 
 class Judgement(NamedTuple):

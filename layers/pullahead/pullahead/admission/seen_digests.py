@@ -167,11 +167,16 @@ def after_copied(before: SeenDigests, digest: Digest) -> SeenDigests:
 
 
 def after_scan(before: SeenDigests, digest: Digest, evidence: ScanEvidence) -> SeenDigests:
-    """Remember what the scans of a digest say. Once it is admitted, nothing is remembered of that."""
+    """Remember what the scans of a digest say. Once it is admitted, nothing is remembered of that.
+
+    Nor is what was read before that which is known: the outcome of a refresh may be recorded late, or twice.
+    """
     found = before.find(digest)
     if found is None or found.admitted:
         return before
     if found.scan is not None and found.scan.images == evidence.images:  # copied again, and not for the first time
+        if found.scan.at > evidence.at and found.scan.policy == evidence.policy:
+            return before
         evidence = structs.replace(evidence, since=min(found.scan.since, evidence.since))
     after = structs.replace(found, scan=evidence)
     return structs.replace(before, seen=tuple(after if each is found else each for each in before.seen))
@@ -195,9 +200,14 @@ def after_signature(before: SeenDigests, digest: Digest, evidence: SignatureEvid
 
 
 def after_decision(before: SeenDigests, decision: Decision) -> SeenDigests:
-    """Remember what a person has decided; it takes the place of what was decided about this digest before."""
-    others = tuple(each for each in before.decisions if each.digest != decision.digest)
-    return structs.replace(before, decisions=(*others, decision)[-MAX_DECISIONS:])
+    """Remember what a person has decided; it takes the place of what was decided about this digest before.
+
+    Of too many, the oldest that admits is forgotten, so that what was rejected stays so.
+    """
+    others = [each for each in before.decisions if each.digest != decision.digest]
+    if len(others) >= MAX_DECISIONS:
+        others.pop(next((place for place, each in enumerate(others) if each.admits), 0))
+    return structs.replace(before, decisions=(*others, decision))
 
 
 def _after_return(before: SeenDigests, place: int, now: datetime) -> Change:

@@ -463,8 +463,9 @@ class _Round:
         """Read what scans say by now of digests that wait, where upstream has answered."""
         if check.known is None or isinstance(answer, PullaheadError):
             return check.known
-        by_event, now = check.request.reason in ("scan", "manual"), self._ports.clock()
-        read = read_due_scans(check.known, check.mirror, self._ports.scans, now, self._scans_left, by_event=by_event)
+        now = self._ports.clock()
+        event_at = {"scan": check.request.asked_at, "manual": now}.get(check.request.reason)
+        read = read_due_scans(check.known, check.mirror, self._ports.scans, now, self._scans_left, event_at)
         self._scans_left -= read.digests
         if read.is_left:
             self._postponed[check.key] = Postponed(check.mirror, SHORTEST_SECONDS)

@@ -39,16 +39,15 @@ class LeftToSchedule(NamedTuple):
 
 
 def read_due_scans(
-    record: MirrorRecord, mirror: Mirror, scans: ImageScans, now: datetime, most: int, *, by_event: bool
+    record: MirrorRecord, mirror: Mirror, scans: ImageScans, now: datetime, most: int, event_at: datetime | None = None
 ) -> ScanReads:
-    """Read the scans of digests for which it is time, newest first; after an event, of each that is not clean.
-
-    Raises what the port raises.
+    """Read the scans of digests for which it is time, newest first; after an event, of each that is not clean and was
+    not read since. Raises what the port raises.
     """
     policy, seen = mirror.admit, record.admission
     if policy is None or policy.scan is None or seen is None or mirror.pin is not None:
         return ScanReads(record)
-    due = [each for each in reversed(seen.seen) if _is_due(each, policy, now, by_event=by_event)]
+    due = [each for each in reversed(seen.seen) if _is_due(each, policy, now, event_at)]
     taken = due[: min(most, _MAX_READ_OF_TAG)]
     for each in taken:
         if each.scan is not None:
@@ -57,10 +56,11 @@ def read_due_scans(
     return ScanReads(record.with_changes(admission=seen), len(taken), len(due) > len(taken))
 
 
-def _is_due(digest: SeenDigest, policy: AdmissionPolicy, now: datetime, *, by_event: bool) -> bool:
+def _is_due(digest: SeenDigest, policy: AdmissionPolicy, now: datetime, event_at: datetime | None) -> bool:
     known = digest.scan
     is_open = known is not None and not digest.admitted and known.verdict is not ScanVerdict.CLEAN
-    return (by_event and is_open) or is_look_due(digest, policy, now)
+    is_older = known is not None and event_at is not None and known.at <= event_at
+    return (is_open and is_older) or is_look_due(digest, policy, now)
 
 
 def checks_after_scan(

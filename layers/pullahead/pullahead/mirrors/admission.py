@@ -9,10 +9,11 @@ from typing import Final, NamedTuple
 from msgspec import structs
 
 from pullahead.admission.choose import COPIED_WITHIN, Choice, Waiting, choose, to_copy, to_verify
-from pullahead.admission.gates import FOUND_BAD, HeldReason, Occasion, hold_of
+from pullahead.admission.gates import FOUND_BAD, HeldReason, Hold, Occasion, hold_of
 from pullahead.admission.scans import wants_scan
 from pullahead.admission.seen_digests import (
     Decision,
+    SeenDigest,
     SeenDigests,
     TakenBack,
     after_admitted,
@@ -30,7 +31,7 @@ from pullahead.errors import NotFoundError, PullaheadError
 from pullahead.messages import ScanEvidence
 from pullahead.mirrors.record import ON_TIME, MirrorRecord, State, WaitingDigest
 from pullahead.oci import Descriptor, Digest
-from pullahead.rules.admission_policy import AdmissionMode
+from pullahead.rules.admission_policy import AdmissionMode, AdmissionPolicy
 from pullahead.rules.model import Mirror
 from pullahead.rules.signature_policy import SignaturePolicy
 
@@ -193,13 +194,29 @@ def look_again_after(
     known = evidence_for(policy.verify, found.signature)
     if known is None or known.at < began - _CLOCKS_DIFFER:
         return None
-    is_first = _was_never_copied(record, record.published_digest) and seen.last_admitted is None
-    hold = hold_of(found, seen, policy, Occasion(now, is_first))
+    hold = _hold_now(record, found, seen, policy, now)
     told = record.waiting.because if record.waiting is not None and record.waiting.digest == digest else None
     if hold is None or (hold.because in FOUND_BAD and hold.because is not told):
         return timedelta()
     wait = known.again_at - now
     return max(wait, timedelta()) if not known.admits and wait <= _LONGEST_WAIT else None
+
+
+def is_awaited(record: MirrorRecord, mirror: Mirror, digest: Digest, now: datetime) -> bool:
+    """Tell whether a digest waits for the moment that the record names: a review has the mirror checked then."""
+    seen, waiting = record.admission, record.waiting
+    found = seen.find(digest) if seen is not None else None
+    if mirror.admit is None or seen is None or found is None or waiting is None or waiting.digest != digest:
+        return False
+    hold = _hold_now(record, found, seen, mirror.admit, now)
+    return hold is not None and hold.until is not None and hold.until == waiting.until
+
+
+def _hold_now(
+    record: MirrorRecord, found: SeenDigest, seen: SeenDigests, policy: AdmissionPolicy, now: datetime
+) -> Hold | None:
+    is_first = _was_never_copied(record, record.published_digest) and seen.last_admitted is None
+    return hold_of(found, seen, policy, Occasion(now, is_first))
 
 
 def after_verification(

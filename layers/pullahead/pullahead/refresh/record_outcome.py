@@ -22,7 +22,7 @@ from pullahead.messages import (
     ScanVerdict,
     Trouble,
 )
-from pullahead.mirrors.admission import after_failed_look, after_not_found, after_scanned, look_again_after
+from pullahead.mirrors.admission import after_failed_look, after_not_found, after_scanned, is_awaited, look_again_after
 from pullahead.mirrors.judge import with_alerts, with_taken_back
 from pullahead.mirrors.outbox import OutboxSender, with_outcome_events
 from pullahead.mirrors.previous import KeptDigest, with_kept
@@ -89,7 +89,7 @@ def record_outcome(
     if (wait := min((each for each in waits if each is not None), default=None)) is not None:
         request = CheckRequest(reason="schedule", repository=repository, tags=(tag,), asked_at=clock())
         queue_check([request], math.ceil(wait.total_seconds()) + 1)  # a second more, since clocks differ
-    if (seconds := _scan_look_after(outcome, mirror)) is not None:
+    if (seconds := _scan_look_after(outcome, record, mirror, clock())) is not None:
         look = CheckRequest(reason="scan", repository=repository, tags=(tag,), asked_at=clock(), settled=True)
         queue_check([look], seconds)
     refresh = record.last_refresh
@@ -110,14 +110,17 @@ def _retry_after(outcome: OutcomeRequest, record: MirrorRecord, now: datetime) -
     return retry_ahead_of_schedule(record, outcome.request.root.digest, now)
 
 
-def _scan_look_after(outcome: OutcomeRequest, mirror: Mirror | None) -> int | None:
+def _scan_look_after(
+    outcome: OutcomeRequest, record: MirrorRecord, mirror: Mirror | None, now: datetime
+) -> int | None:
     """Return after how many seconds a check is to act by the scans that a publish has read, or to read them.
 
     The event of a scan may have come before what is scanned was recorded; a scan that is done later has its own.
     """
     scan = outcome.published.scan if outcome.published is not None and outcome.error is None else None
-    policy = mirror.admit if mirror is not None else None
-    if scan is None or policy is None or (scan.verdict is ScanVerdict.CLEAN and policy.min_age):
+    if scan is None or mirror is None or mirror.admit is None:
+        return None
+    if scan.verdict is ScanVerdict.CLEAN and is_awaited(record, mirror, outcome.request.root.digest, now):
         return None
     return SCAN_LOOK_SECONDS if scan.verdict is ScanVerdict.NONE else 0
 
