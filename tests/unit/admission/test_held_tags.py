@@ -495,3 +495,18 @@ def test_first_copy_waits_for_a_person_whatever_the_rule_says_of_its_age() -> No
     assert service.known.state is State.HELD
     decide(service, A)
     assert service.visit(minutes=1) == "A"
+
+
+@pytest.mark.parametrize("kind", [RegistryUnavailableError, NotFoundError])
+def test_what_ecr_serves_when_the_rule_begins_is_admitted_though_upstream_fails_just_then(
+    kind: type[RegistryError],
+) -> None:
+    service = HeldService(None)
+    service.visit(A)
+    service.follow(POLICY)
+    service.script.fail("head_manifest", failed(kind))
+    service.visit(hours=1)
+    assert service.visit(hours=1) == "A"
+    assert (service.known.state, service.known.waiting) == (State.FRESH, None)
+    assert service.visit(B, hours=1) == "A"
+    assert service.known.state is State.COOLING

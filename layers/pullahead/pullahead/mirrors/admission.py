@@ -74,14 +74,14 @@ def admit(
     policy = mirror.admit
     if policy is None or mirror.pin is not None:
         return Admission(answer)
-    known = (before.admission if before is not None else None) or SeenDigests()
+    known = before.admission if before is not None else None  # None: the rule begins to demand something
     seen_at = max(now, asked_at)
-    if isinstance(answer, NotFoundError):
+    if isinstance(answer, NotFoundError) and known is not None:
         gone = after_gone(known, seen_at)
         return Admission(answer, gone.after, news=gone.news)
     if isinstance(answer, PullaheadError):
         return Admission(answer, known, before.waiting if before is not None else None)
-    seen, news = after_served(known, answer, seen_at)
+    seen, news = after_served(known or SeenDigests(), answer, seen_at)
     reports = policy.mode is AdmissionMode.REPORT
     if not reports:
         seen = _with_published(seen, published, before, seen_at)
@@ -89,7 +89,7 @@ def admit(
     if reports and choice.serve is not None and not choice.serve.admitted:  # as if it were published now
         seen = after_admitted(seen, choice.serve.root, seen_at)
     waiting = _waiting(choice.waiting, reported=reports)
-    is_new = known.find(answer.digest) is None
+    is_new = known is None or known.find(answer.digest) is None
     look = to_verify(seen, policy, now, at_once=at_once)
     ahead = look.root if look is not None else None
     if reports:

@@ -110,9 +110,7 @@ def _retry_after(outcome: OutcomeRequest, record: MirrorRecord, now: datetime) -
     return retry_ahead_of_schedule(record, outcome.request.root.digest, now)
 
 
-def _scan_look_after(
-    outcome: OutcomeRequest, record: MirrorRecord, mirror: Mirror | None, now: datetime
-) -> int | None:
+def _scan_look_after(outcome: OutcomeRequest, record: MirrorRecord, mirror: Mirror | None, now: datetime) -> int | None:
     """Return after how many seconds a check is to act by the scans that a publish has read, or to read them.
 
     The event of a scan may have come before what is scanned was recorded; a scan that is done later has its own.
