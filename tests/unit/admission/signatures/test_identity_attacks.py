@@ -1,5 +1,6 @@
 """Certificates that name somebody else, or that nobody issued: each is refused with its reason."""
 
+import copy
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from pullahead.admission.signatures.trust_root import TrustRoot
 from pullahead.rules.signature_policy import KeylessSigner, SignaturePolicy
 from tests.fakes.upstream import FakeUpstream
-from tests.sigstore import IDENTITY, ISSUER, NOW, CertificateLog, new_key
+from tests.sigstore import IDENTITY, ISSUER, NOW, CertificateLog, base64_of, der_of, new_key
 from tests.unit.admission.signatures.signed_images import (
     SIGNED_AT,
     assert_admitted,
@@ -89,6 +90,31 @@ class TestCertificate:
 
     def test_uri_that_looks_like_an_address_of_mail(self, form: str) -> None:
         refused(form, "as what it is not", names=[URI("ann@example.com")], policy=by("ann@example.com"))
+
+    @pytest.mark.parametrize(
+        ("part", "other"),
+        [
+            (bytes.fromhex("2b0601040183bf300101"), bytes.fromhex("2b0601040183bf300108")),  # an extension twice
+            (bytes.fromhex("a003020102"), bytes.fromhex("a003020101")),  # a version without extensions
+        ],
+    )
+    def test_certificate_that_cannot_be_read_hides_no_other_one(self, form: str, part: bytes, other: bytes) -> None:
+        whole = der_of(sigstore().fulcio.issue(new_key(), old_issuer=ISSUER))
+        assert whole.count(part) == 1
+        broken = whole.replace(part, other)
+        refused_at = "its certificate cannot be read"
+        if form == "cosign 2":
+            pem = f"-----BEGIN CERTIFICATE-----\n{base64_of(broken)}\n-----END CERTIFICATE-----\n"
+            good = cosign2_keyless()
+            bad = good._replace(annotations={**(good.annotations or {}), "dev.sigstore.cosign/certificate": pem})
+            assert_untrusted(verify(upstream(tagged=cosign2(bad))), refused_at)
+            assert_admitted(verify(upstream(tagged=cosign2(bad, good))))
+            return
+        bundle = dsse_bundle(statement(), rekor_version=2 if form.endswith("2") else 1)
+        bad_bundle = copy.deepcopy(bundle)
+        bad_bundle["verificationMaterial"]["certificate"]["rawBytes"] = base64_of(broken)
+        assert_untrusted(verify(upstream(referrer(bad_bundle))), refused_at)
+        assert_admitted(verify(upstream(referrer(bad_bundle), referrer(bundle))))
 
     def test_self_signed_certificate(self, form: str) -> None:
         reason = "no trusted certificate authority issued its certificate" if form == "cosign 2" else "sigstore refuses"

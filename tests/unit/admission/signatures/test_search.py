@@ -2,7 +2,9 @@
 
 import json
 import sys
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -187,6 +189,29 @@ def test_referrer_that_is_an_index() -> None:
     served.serve_manifest(f"{REPOSITORY}:index", manifest)
     served.false_referrers[IMAGE.digest] = [manifest.descriptor]
     assert_untrusted(verify(served), "it is an index, and no artifact")
+
+
+def changed(image: LocalImage, change: Callable[[dict[str, Any]], object]) -> LocalImage:
+    """Write another manifest over the same blobs."""
+    document = json.loads(image.root.content)
+    change(document)
+    content = json.dumps(document).encode()
+    root = RawManifest(describe(content, image.root.descriptor.media_type), content)
+    return LocalImage(root, {root.descriptor.digest: root}, image.blobs)
+
+
+def test_referrer_without_layers_hides_no_signature() -> None:
+    empty = changed(referrer(dsse_bundle(statement())), lambda manifest: manifest.update(layers=None))
+    assert verify(upstream(empty)).outcome is Outcome.UNSIGNED
+    assert verify(upstream(empty, tagged=cosign2(cosign2_keyless()))).is_admitted
+
+
+@pytest.mark.parametrize("annotations", [[], "none", 1])
+def test_annotations_of_another_form_are_refused(annotations: object) -> None:
+    bad = changed(cosign2(cosign2_keyless()), lambda manifest: manifest["layers"][0].update(annotations=annotations))
+    verdict = verify(upstream(tagged=bad))
+    assert (verdict.is_admitted, verdict.evidence[-1].finding) == (False, Finding.REFUSED)
+    assert "its layers cannot be read" in verdict.evidence[-1].text
 
 
 def test_payload_of_cosign_2_that_is_enormous_is_not_read() -> None:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -20,6 +21,15 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 from pullahead.admission.signatures.public_keys import is_signed_by
 from pullahead.admission.signatures.trust_root import Log
 from pullahead.admission.signatures.verdict import RefusedError
+
+UNREADABLE: Final = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What `cryptography` raises for what is no certificate, or for a part of one."""
 
 _ISSUER: Final = ObjectIdentifier("1.3.6.1.4.1.57264.1.8")
 _OLD_ISSUER: Final = ObjectIdentifier("1.3.6.1.4.1.57264.1.1")

@@ -70,7 +70,7 @@ class _Layer(Descriptor, frozen=True, rename="camel"):
 
 
 class _Wire(msgspec.Struct):
-    layers: list[_Layer] = []
+    layers: list[_Layer] | None = None  # Go writes an empty list as null
 
 
 def find_candidates(
@@ -166,7 +166,10 @@ class _Search:
         return raw
 
     def _layers(self, source: str, raw: RawManifest) -> Iterator[Candidate | Evidence]:
-        layers = msgspec.json.decode(raw.content, type=_Wire).layers
+        try:
+            layers = msgspec.json.decode(raw.content, type=_Wire).layers or []
+        except msgspec.DecodeError as error:
+            raise RefusedError(f"its layers cannot be read: {error}") from None
         bundles = [layer for layer in layers if layer.media_type.startswith(BUNDLE_PREFIX)]
         if bundles:
             if len(layers) != 1:

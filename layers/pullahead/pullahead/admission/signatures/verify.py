@@ -9,10 +9,9 @@ from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 
 from pullahead.admission.signatures.bundle import Bundle, read_bundle
-from pullahead.admission.signatures.certificate import Identity, identity_of
+from pullahead.admission.signatures.certificate import UNREADABLE, Identity, identity_of
 from pullahead.admission.signatures.cosign2 import (
     ATTESTATIONS,
     SIGNATURES,
@@ -116,7 +115,7 @@ class _Verification:
             return None if signed is None else self._satisfy(candidate.source, signed)
         except RefusedError as error:
             return refused(candidate.source, error)
-        except (ValueError, UnsupportedAlgorithm):  # cryptography reads a certificate's parts when they are asked for
+        except UNREADABLE:  # cryptography reads a certificate's parts when they are asked for
             return refused(candidate.source, "its certificate cannot be read")
 
     def _satisfy(self, source: str, signed: _Signed) -> Evidence:
