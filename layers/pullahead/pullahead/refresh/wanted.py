@@ -12,16 +12,23 @@ from pullahead.rules.model import Mirror, NewlyCached, Rules, expanded_for, neve
 
 
 def require_wanted(request: RefreshRequest, rules: Rules, newly_cached: NewlyCached = never_cached) -> Mirror:
-    """Compare a request with the rules; return the mirror that wants it. Raises NoLongerWantedError."""
+    """Compare a request with the rules; return the mirror that wants it. Raises NoLongerWantedError.
+
+    Where rules overlap, what the one that publishes the tag demands of a digest, or pins, counts for each of them.
+    """
     upstream = parse_reference(request.upstream)
-    named = False
+    decisive = rules.find(request.repository, request.tag)
+    named, other = False, False
     for mirror in _mirrors_of(request, rules, newly_cached):
         is_pinned_to_it = mirror.pin in (None, request.root.digest)
         if is_pinned_to_it and (mirror.upstream, mirror.platforms) == (upstream, request.platforms):
-            return mirror
+            if decisive is None or (mirror.admit, mirror.pin) == (decisive.admit, decisive.pin):
+                return mirror
+            other = True
         named = True
     platforms = f" for {', '.join(request.platforms)}" if request.platforms else ""
     why = "its upstream or platforms have changed" if named else "no rule names it any more"
+    why = "another rule decides what the tag may serve" if other else why
     raise NoLongerWantedError(
         f"the copy of {request.upstream}{platforms} to {request.repository}:{request.tag} is no longer wanted: {why}"
     )
