@@ -36,7 +36,7 @@ demo: $(READY) ## Run the whole service on this machine and show what it does (U
 test: $(READY) $(SAM_READY) ## Run all tests
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
-test-unit: $(READY) ## Run the tests of the package alone, without servers or processes (two and a half minutes)
+test-unit: $(READY) ## Run the tests of the package alone, without servers or processes (two minutes)
 	$(BIN)/python -m pytest -q tests/unit
 
 check: $(READY) $(SAM_READY) ## Format, lint, types, architecture, template and state machine

@@ -66,8 +66,8 @@ def matches(statement: Statement, asked: AccessRequest) -> bool:
     """Tell whether a statement speaks of a call."""
     return (
         statement.role == asked.role
-        and any(is_like(pattern.lower(), asked.action.lower()) for pattern in statement.actions)
-        and any(is_like(pattern, asked.resource) for pattern in statement.resources)
+        and _in_small_letters(statement.actions).fullmatch(asked.action.lower()) is not None
+        and _any_of(statement.resources).fullmatch(asked.resource) is not None
         and holds(statement.conditions, asked.context)
     )
 
@@ -117,6 +117,16 @@ def _pattern(text: str) -> re.Pattern[str]:
     return re.compile(
         "".join(meant or {"*": ".*", "?": "."}.get(sign, re.escape(sign)) for meant, sign in signs), re.DOTALL
     )
+
+
+@cache
+def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(_pattern(each).pattern for each in patterns) if patterns else r"(?!)", re.DOTALL)
+
+
+@cache
+def _in_small_letters(actions: tuple[str, ...]) -> re.Pattern[str]:
+    return _any_of(tuple(action.lower() for action in actions))
 
 
 def is_like(pattern: str, value: str) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 
 from pullahead.alerts.incidents import Incident
-from pullahead.alerts.notify import NotificationSender
+from pullahead.alerts.notify import LEAST_RECORDS, NotificationSender
 from pullahead.alerts.review import Reviewed, ReviewRecords
 from pullahead.alerts.text import Notice, subject_of
 from pullahead.errors import PullaheadError
@@ -77,13 +77,13 @@ class FakeIncidents:
 class ReviewedService:
     """The review of records with its ports in memory."""
 
-    def __init__(self, rules: Callable[[], Rules]) -> None:
+    def __init__(self, rules: Callable[[], Rules], *, least_records: int = LEAST_RECORDS) -> None:
         self.script = Script()
         self.clock, self.records = FakeClock(), FakeRecords(self.script)
         self.incidents, self.rules_state = FakeIncidents(self.script), FakeRulesState(self.script)
         self.alerts, self.chat = FakeAlerts(self.script), FakeAlerts(self.script, "publish_chat")
         self.outcomes, self.woken = FakeOutcomes(self.script), list[tuple[CheckRequest, int]]()
-        tell = NotificationSender(self.records, self.incidents, self.alerts, self.chat)
+        tell = NotificationSender(self.records, self.incidents, self.alerts, self.chat, least_records=least_records)
         self.use_case = ReviewRecords(
             rules,
             self.rules_state,

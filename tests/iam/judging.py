@@ -143,6 +143,14 @@ def _leading_keys(asked: AccessRequest) -> list[str]:
     return [value for key, value in asked.context if key == LEADING_KEYS.lower()]
 
 
+def calls_of(case: Case, grant: Grant) -> Case:
+    """Leave only the calls that an action may be needed for; how others are judged does not depend on it."""
+    pattern = grant.action.lower()
+    return case._replace(
+        asked=[each for each in case.asked if each.role == grant.role and is_like(pattern, each.action.lower())]
+    )
+
+
 def without(case: Case, grant: Grant) -> Case:
     """Take one action out of one statement."""
     return case._replace(

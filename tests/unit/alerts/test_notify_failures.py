@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from pullahead.alerts.incidents import MAX_MARKS, Incident
+from pullahead.alerts.notify import LEAST_RECORDS
 from pullahead.errors import StorageError
 from pullahead.mirrors.alert import Alert, AlertKind
 from pullahead.mirrors.record import State
@@ -246,9 +247,9 @@ def alert(number: int) -> Alert:
 class TestManyAlerts:
     """More records with alerts than one review has time for: told once, and removed by a bounded number of reviews."""
 
-    def review_until_done(self, records: int, seconds_for_one: float) -> list[int]:
+    def review_until_done(self, records: int, seconds_for_one: float, least: int = LEAST_RECORDS) -> list[int]:
         """Review what a dead registry has made late; return how many records each review left to the next."""
-        service, now = ReviewedService(lambda: rules([])), NOW
+        service, now = ReviewedService(lambda: rules([]), least_records=least), NOW
         for number in range(records):
             key = MirrorKey(f"mirror/app-{number}", "1.0")
             alert = Alert(AlertKind.UPSTREAM_UNREACHABLE, key, UPSTREAM, now, now, "it is down", "RegistryTimeoutError")
@@ -266,15 +267,16 @@ class TestManyAlerts:
         return left
 
     def test_review_removes_alerts_for_a_third_of_its_time(self) -> None:
-        left = self.review_until_done(14_000, seconds_for_one=0.0125)  # 100 seconds for 8,000
+        left = self.review_until_done(2_800, seconds_for_one=0.0625, least=1_000)  # 100 seconds for 1,600
         assert len(left) == 2
-        assert 6_000 <= left[0] <= 6_200  # it also reads them
+        assert 1_200 <= left[0] <= 1_240  # it also reads them
 
-    def test_slow_store_is_given_more_time_so_that_each_review_removes_some_thousands(self) -> None:
-        left = self.review_until_done(12_000, seconds_for_one=0.04)  # 200 seconds for 5,000
+    def test_slow_store_is_given_more_time_so_that_each_review_removes_a_least_number(self) -> None:
+        assert LEAST_RECORDS == 5_000
+        left = self.review_until_done(2_400, seconds_for_one=0.2, least=1_000)  # 200 seconds for 1,000
         assert len(left) == 3
-        assert 6_900 <= left[0] <= 7_000
-        assert left[0] - left[1] >= 5_000
+        assert 1_380 <= left[0] <= 1_400
+        assert left[0] - left[1] >= 1_000
 
     def test_store_that_is_too_slow_leaves_time_for_the_rest_of_the_review(self) -> None:
         left = self.review_until_done(200, seconds_for_one=2.0)  # 240 seconds for 120

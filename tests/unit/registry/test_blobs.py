@@ -233,7 +233,7 @@ def test_encoded_blob_is_not_decoded(registry: FakeRegistry, upstream: UpstreamR
 
 
 def test_slow_blob_comes_in_pieces(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
-    registry.limit_bytes_per_second = 40_000  # two and a half seconds, and a piece takes one at most
+    registry.limit_bytes_per_second = 70_000  # more than one second, and a piece takes one at most
     with upstream.open_blob(registry.repository("team/app"), BLOB) as pieces:
         first = next(pieces)
         assert len(first) < BLOB.size

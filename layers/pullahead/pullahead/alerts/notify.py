@@ -35,7 +35,7 @@ LOCK_LIFETIME = timedelta(minutes=10)
 _THREADS = 16  # as many connections as the DynamoDB client keeps
 _AT_ONCE = 100  # records that one request reads
 _RESERVED_SECONDS = 200.0  # of the 300 of the function: with what follows it takes half; the next review removes more
-_LEAST_RECORDS = 5_000  # that each review takes, however slow AWS is: so 100,000 take twenty reviews at most
+LEAST_RECORDS = 5_000  # that each review takes, however slow AWS is: so 100,000 take twenty reviews at most
 _LAST_SECONDS = 60.0  # for what follows, even then
 
 _NONE_OPEN: Mapping[str, int] = MappingProxyType({})
@@ -67,9 +67,15 @@ class NotificationSender:
     """
 
     def __init__(
-        self, records: RecordStore, incidents: IncidentStore, alerts: AlertPublisher, copies: AlertPublisher
+        self,
+        records: RecordStore,
+        incidents: IncidentStore,
+        alerts: AlertPublisher,
+        copies: AlertPublisher,
+        *,
+        least_records: int = LEAST_RECORDS,
     ) -> None:
-        self._records, self._incidents = records, incidents
+        self._records, self._incidents, self._least_records = records, incidents, least_records
         self._alerts, self._copies = alerts, copies
 
     def __call__(
@@ -150,7 +156,7 @@ class NotificationSender:
                 known = self._read([record.key for record, _, _ in some])
                 errors += filter(None, pool.map(remove, some))
                 begun += len(some)
-                reserved = _LAST_SECONDS if begun < _LEAST_RECORDS else _RESERVED_SECONDS
+                reserved = _LAST_SECONDS if begun < self._least_records else _RESERVED_SECONDS
         return errors, len(by_record) - begun + len(left)
 
     def _read(self, keys: Iterable[RecordKey]) -> Mapping[MirrorKey, Record]:
