@@ -8,6 +8,7 @@ line that it reads (`sandbox_processes.py` has the other end): half a second of 
 """
 
 import functools
+import gc
 import importlib
 import importlib.util
 import json
@@ -32,12 +33,28 @@ PRELOADED = (
     "requests",
     "yaml",
     "aws_lambda_powertools",
+    "aws_lambda_powertools.utilities.typing",
+    "encodings.utf_8_sig",
     "pullahead.app",
+    "pullahead.alerts.chatbot",
     "pullahead.alerts.review",
+    "pullahead.aws.notifications",
+    "pullahead.aws.pauses",
+    "pullahead.aws.shared_rates",
+    "pullahead.aws.sqs",
+    "pullahead.aws.stepfunctions",
+    "pullahead.aws.upstream_credentials",
     "pullahead.checks.handle_message",
+    "pullahead.checks.schedule",
     "pullahead.ecr.streams",
+    "pullahead.ecr.target",
+    "pullahead.on_demand.follow",
+    "pullahead.refresh.copy_unit",
     "pullahead.refresh.plan",
+    "pullahead.refresh.publish",
+    "pullahead.refresh.record_outcome",
     "pullahead.registry.client",
+    "pullahead.rules.load",
     "pullahead.lambdas.log_lines",
     "pullahead.lambdas.metrics",
 )
@@ -110,6 +127,8 @@ def serve(folders: list[str]) -> None:
             importlib.import_module(name)
     with suppress(Exception):
         _read_botocore_data()
+    gc.collect()
+    gc.freeze()  # else each that is forked copies nearly all of our memory when it first looks for garbage
     with socket.socket(fileno=os.dup(0)) as requests:
         _fork_for_each(requests)
     sys.path[:] = path

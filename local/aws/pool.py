@@ -22,7 +22,7 @@ from local.aws.lambda_sandbox import FunctionSpec, Outcome, Sandbox, SandboxDirs
 from local.aws.sandbox_processes import ForkServer, Process, Start, start_alone
 
 MAX_RUNNING: Final = 48
-MAX_WARM: Final = 16
+MAX_WARM: Final = 32  # more than there are functions, each in two versions
 CLOSE_SECONDS: Final = 5.0
 MAX_REMEMBERED: Final = 10_000
 # The runtime or we ended the sandbox; a handler that merely raised leaves it fit for the next event.

@@ -24,6 +24,8 @@ CHECK_EVERY = timedelta(minutes=5)
 SETTLED_AFTER = timedelta(hours=36, minutes=30)
 """After a new digest: then late referrers are looked for once a day, and not for some hours (mirrors/referrers.py)."""
 ALERT_AFTER = timedelta(hours=1)
+_CHECKED = f"check_every: {int(CHECK_EVERY.total_seconds())}s"
+_ALERTED = f"alert_after: {int(ALERT_AFTER.total_seconds())}s"
 FUNCTION_SECONDS = 10
 """How long copy_blobs may take: so short that one that hangs is soon ended."""
 WAIT_SCALE = 0.01
@@ -57,13 +59,11 @@ class MirrorRule(NamedTuple):
 
     def yaml(self) -> str:
         """Write it as the rules file has it."""
-        return (
-            f"  - upstream: {self.host}/{self.path}\n"
-            f'    tags: ["{TAG}"]\n'
-            f"    repository: {self.repository}\n"
-            f"    check_every: {int(CHECK_EVERY.total_seconds())}s\n"
-            f"    alert_after: {int(ALERT_AFTER.total_seconds())}s\n"
-        )
+        return f"{self.without_times()}    {_CHECKED}\n    {_ALERTED}\n"
+
+    def without_times(self) -> str:
+        """Write it for a file whose defaults say how often it is checked, and after which time people are told."""
+        return f'  - upstream: {self.host}/{self.path}\n    tags: ["{TAG}"]\n    repository: {self.repository}\n'
 
 
 class Deployment:
@@ -211,7 +211,8 @@ def deployed(folder: Path, on_invocation: Callable[[Invocation], None], **others
     mirrors = [MirrorRule(host, f"scene/{number:02}", f"mirror/scene-{number:02}") for number in range(_MIRRORS)]
     rules = folder / "rules"
     rules.mkdir()
-    (rules / "rules.yaml").write_text(rules_text(*mirrors))
+    head = f"version: 1\ndefaults: {{{_CHECKED}, {_ALERTED}}}\nupstreams:\n  {host}: {{plain_http: true}}\n"
+    (rules / "rules.yaml").write_text(f"{head}mirrors:\n{''.join(mirror.without_times() for mirror in mirrors)}")
     aws = LocalAws(folder / "aws", wait_scale=WAIT_SCALE, redelivery_seconds=0, on_invocation=on_invocation)
     with aws:
         secrets = json.dumps({"current": "the-secret-to-come-next", "previous": SECRET})
