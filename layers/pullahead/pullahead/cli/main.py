@@ -103,8 +103,11 @@ def make_parser(complete: Sequence[Command] = COMMANDS, *, as_json: bool = False
     parser.add_argument("--version", action="version", version=f"pullahead {pullahead.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
     for command in COMMANDS:
-        added = commands.add_parser(command.name, help=command.summary, description=f"{command.summary}.")
-        if command in complete:
+        is_complete = command in complete  # the others are only named, and their parsers never run
+        added = commands.add_parser(
+            command.name, help=command.summary, description=f"{command.summary}.", add_help=is_complete
+        )
+        if is_complete:
             if command.asks_registries:
                 # Not by the modules that need it: CPython maps and unmaps a piece of stack at each call beyond 16 KiB
                 # of it, and so deep below other imports that takes 40 ms.
