@@ -6,6 +6,7 @@ import pytest
 from msgspec import structs
 
 from local.images import make_image, make_index
+from pullahead.admission.scans import ImageScan
 from pullahead.admission.seen_digests import Decision
 from pullahead.checks.put_back import PutBack
 from pullahead.checks.scans import checks_after_scan
@@ -313,6 +314,20 @@ class TestCopies:
         for _ in range(12):
             service.visit(minutes=15)
         assert service.held == ["A"]
+
+    def test_what_ecr_has_expired_is_copied_again_where_its_scan_is_missing(self) -> None:
+        service = following()
+        service.visit(B, hours=1)
+        service.scans.found(B.digest, CRITICAL)
+        after_event(service, B.digest)
+        service.scans.answers[B.digest] = ImageScan(B.digest, trouble="ECR does not have it", is_missing=True)
+        service.follow(AdmissionPolicy(scan=ScanPolicy(exempt=("CVE-2026-1234",))))
+        started = service.done
+        service.script.before("read_scans", service.scans.answers.clear, passing=1)  # by the publish
+        service.visit(days=40)
+        assert (service.known.state, evidence(service, B.digest).missing) == (State.HELD, False)
+        service.scans.found(B.digest, CRITICAL)
+        assert (service.done - started, after_event(service, B.digest)) == (1, "B")
 
     def test_rule_that_begins_to_ask_copies_what_waits(self) -> None:
         service = following(AdmissionPolicy(min_age=timedelta(days=3)))
