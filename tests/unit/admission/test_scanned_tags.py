@@ -399,6 +399,16 @@ def test_every_digest_that_waits_is_read_once_after_an_event() -> None:
     assert len(put_back) == 1
 
 
+def test_look_that_was_asked_for_by_a_clock_behind_reads_the_scan() -> None:
+    service = following()
+    service.visit(B, hours=1)
+    service.scans.found(B.digest)
+    behind = service.clock() - timedelta(seconds=2)
+    service.use_case(structs.replace(service.request(), reason="scan", settled=True, asked_at=behind))
+    service.carry_out()
+    assert service.served == "B"
+
+
 def test_digest_of_too_many_images_is_held_and_not_refreshed_again_and_again() -> None:
     service = following()
     images = [make_image(seed=100 + number, platform=f"linux/p{number}") for number in range(33)]
