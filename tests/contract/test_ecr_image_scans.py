@@ -97,6 +97,7 @@ def test_index_and_missing_image_have_no_scan(ecr: RunningEcr) -> None:
     missing = parse_digest(digest_of(b"missing"))
     found = scans(ecr).read(REPOSITORY, [index, missing])
     assert [each.trouble for each in found] == ["ECR cannot scan an image of its kind", "ECR does not have it"]
+    assert [each.is_missing for each in found] == [False, True]
 
 
 def test_repository_that_is_missing_is_a_trouble_of_the_image(ecr: RunningEcr) -> None:

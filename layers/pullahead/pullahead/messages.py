@@ -363,7 +363,7 @@ class ScanEvidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
     """What the scans of a digest's images said when they were last read, and by which rule that was judged.
 
     `images` are what ECR has of it, in every platform, and is to be scanned; `since` is when they were copied. `text`
-    says it in one printable line.
+    says it in one printable line. `missing`: ECR does not have all of them any more.
     """
 
     images: tuple[Digest, ...]
@@ -372,6 +372,7 @@ class ScanEvidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
     policy: str
     verdict: ScanVerdict = ScanVerdict.NONE
     text: str = ""
+    missing: bool = False
 
 
 class KeptPrevious(msgspec.Struct, frozen=True):

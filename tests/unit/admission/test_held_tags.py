@@ -17,6 +17,7 @@ from pullahead.errors import (
 )
 from pullahead.mirrors.admission import after_decision_of_person
 from pullahead.mirrors.record import State
+from pullahead.refresh.ports import StartResult
 from pullahead.rules.admission_policy import AdmissionMode, FirstCopy, Serve
 from tests.fakes.memory import FakeClock
 from tests.fakes.samples import KEY, UPSTREAM, failed
@@ -510,3 +511,19 @@ def test_what_ecr_serves_when_the_rule_begins_is_admitted_though_upstream_fails_
     assert (service.known.state, service.known.waiting) == (State.FRESH, None)
     assert service.visit(B, hours=1) == "A"
     assert service.known.state is State.COOLING
+
+
+def test_tag_is_not_moved_back_where_the_outcome_of_its_publish_was_lost() -> None:
+    service = following()
+    service.visit(B, hours=1)
+    service.clock.advance(hours=72)
+    service.check_one()
+    (request,) = list(service.refreshes.requests.values())[service.done :]
+    service.copy(request)
+    service.refreshes.statuses[request.name], service.done = StartResult.ENDED, service.done + 1
+    assert service.visit(hours=1) == "B"
+    assert service.known.state is State.FRESH
+    service.follow(POLICY._replace(min_age=POLICY.min_age * 10))
+    assert service.visit(hours=1) == "B"
+    assert (service.known.state, service.known.waiting) == (State.FRESH, None)
+    assert [event for event in service.events if event.startswith("Admitted")] == ["Admitted old-enough"]

@@ -6,6 +6,7 @@ import pytest
 from msgspec import structs
 
 from local.images import make_image, make_index
+from pullahead.admission.scans import ImageScan
 from pullahead.admission.seen_digests import Decision
 from pullahead.checks.put_back import PutBack
 from pullahead.checks.scans import checks_after_scan
@@ -314,6 +315,20 @@ class TestCopies:
             service.visit(minutes=15)
         assert service.held == ["A"]
 
+    def test_what_ecr_has_expired_is_copied_again_where_its_scan_is_missing(self) -> None:
+        service = following()
+        service.visit(B, hours=1)
+        service.scans.found(B.digest, CRITICAL)
+        after_event(service, B.digest)
+        service.scans.answers[B.digest] = ImageScan(B.digest, trouble="ECR does not have it", is_missing=True)
+        service.follow(AdmissionPolicy(scan=ScanPolicy(exempt=("CVE-2026-1234",))))
+        started = service.done
+        service.script.before("read_scans", service.scans.answers.clear, passing=1)  # by the publish
+        service.visit(days=40)
+        assert (service.known.state, evidence(service, B.digest).missing) == (State.HELD, False)
+        service.scans.found(B.digest, CRITICAL)
+        assert (service.done - started, after_event(service, B.digest)) == (1, "B")
+
     def test_rule_that_begins_to_ask_copies_what_waits(self) -> None:
         service = following(AdmissionPolicy(min_age=timedelta(days=3)))
         service.visit(B, hours=1)
@@ -382,6 +397,16 @@ def test_every_digest_that_waits_is_read_once_after_an_event() -> None:
         request = checked.put_back[0].request
     assert sorted(service.scans.read_images) == sorted(image.digest for image in images)
     assert len(put_back) == 1
+
+
+def test_look_that_was_asked_for_by_a_clock_behind_reads_the_scan() -> None:
+    service = following()
+    service.visit(B, hours=1)
+    service.scans.found(B.digest)
+    behind = service.clock() - timedelta(seconds=2)
+    service.use_case(structs.replace(service.request(), reason="scan", settled=True, asked_at=behind))
+    service.carry_out()
+    assert service.served == "B"
 
 
 def test_digest_of_too_many_images_is_held_and_not_refreshed_again_and_again() -> None:

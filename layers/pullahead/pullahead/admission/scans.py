@@ -40,7 +40,7 @@ class Finding(NamedTuple):
 class ImageScan(NamedTuple):
     """What ECR answers about the scan of one image. `counts` are the findings of each severity, as ECR counts them.
 
-    `trouble`: why there is no answer that can be used; then nothing else counts.
+    `trouble`: why there is no answer that can be used; then nothing else counts. `is_missing`: ECR has no such image.
     """
 
     digest: Digest
@@ -51,6 +51,7 @@ class ImageScan(NamedTuple):
     counts: Mapping[str, int] = {}
     is_truncated: bool = False
     trouble: str = ""
+    is_missing: bool = False
 
 
 class ImageScans(Protocol):
@@ -72,8 +73,9 @@ class NoScans:
 
 
 def wants_scan(digest: SeenDigest, policy: AdmissionPolicy) -> bool:
-    """Tell whether a digest must be copied before its scans can be read: it never was, or by an older version."""
-    return policy.scan is not None and not digest.admitted and digest.scan is None
+    """Tell whether a digest must be copied before its scans can be read: it never was, by an older version, or ECR has
+    expired it."""
+    return policy.scan is not None and not digest.admitted and (digest.scan is None or digest.scan.missing)
 
 
 def is_look_due(digest: SeenDigest, policy: AdmissionPolicy, now: datetime) -> bool:
@@ -100,11 +102,13 @@ def read_scans(
     if len(known.images) > MAX_IMAGES:
         text = f"it has {MAX_IMAGES + 1} images or more, and the scans of {MAX_IMAGES} at most are read"
         return _judged(known, policy, now, ScanVerdict.NONE, text)
-    found = judge_scans(known.images, scans.read(repository, known.images), policy)
+    read = scans.read(repository, known.images)
+    found = judge_scans(known.images, read, policy)
     is_same_rule = known.policy == policy.fingerprint
     if found.verdict is ScanVerdict.NONE and is_same_rule and known.verdict is ScanVerdict.VULNERABLE:
         return structs.replace(known, at=now)
-    return _judged(known, policy, now, *found)
+    is_missing = found.verdict is ScanVerdict.NONE and any(scan.is_missing for scan in read)
+    return structs.replace(_judged(known, policy, now, *found), missing=is_missing)
 
 
 def _judged(known: ScanEvidence, policy: ScanPolicy, now: datetime, verdict: ScanVerdict, text: str) -> ScanEvidence:

@@ -1,7 +1,7 @@
 """Scans of digests that wait: read them when it is time, and find the mirrors that wait for a scan that has ended."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from pullahead.admission.scans import ImageScans, is_look_due, read_scans
@@ -18,6 +18,7 @@ MAX_READ: Final = 40
 """Digests whose scans one round of checks reads: some seconds. The others' mirrors are put back into the queue."""
 
 _MAX_READ_OF_TAG: Final = 4
+_CLOCKS_DIFFER: Final = timedelta(seconds=5)  # of who asked for a check, and of who has read a scan
 _MAX_MIRRORS: Final = 2000
 """Mirrors of one repository that are looked at after an event; the scheduled checks look at the others."""
 
@@ -59,7 +60,7 @@ def read_due_scans(
 def _is_due(digest: SeenDigest, policy: AdmissionPolicy, now: datetime, event_at: datetime | None) -> bool:
     known = digest.scan
     is_open = known is not None and not digest.admitted and known.verdict is not ScanVerdict.CLEAN
-    is_older = known is not None and event_at is not None and known.at <= event_at
+    is_older = known is not None and event_at is not None and known.at <= event_at + _CLOCKS_DIFFER
     return (is_open and is_older) or is_look_due(digest, policy, now)
 
 

@@ -66,7 +66,7 @@ class EcrImageScans:
             return ImageScan(image, trouble=f"its scan cannot be read: {one_line(str(error), _MAX_TEXT)}")
         except ClientError as error:
             if code_of(error) == _NO_IMAGE:
-                return ImageScan(image, trouble=_NOT_STARTED[_NO_IMAGE])
+                return ImageScan(image, trouble=_NOT_STARTED[_NO_IMAGE], is_missing=True)
             return ImageScan(image, trouble=self._start(repository, image))
         if any(page.get("imageId", {}).get("imageDigest") != image for page in pages):
             return ImageScan(image, trouble="ECR answers about another digest")

@@ -86,7 +86,9 @@ def admit(
     if not reports:
         seen = _with_published(seen, published, before, seen_at)
     choice = choose(seen, policy, now, never_copied=_was_never_copied(before, published))
-    if reports and choice.serve is not None and not choice.serve.admitted:  # as if it were published now
+    is_served = choice.serve is not None and choice.serve.digest in _served_digests(published, before)
+    if choice.serve is not None and not choice.serve.admitted and (reports or is_served):
+        # With `report`, as if it were published now. Else the outcome of its publish is not recorded yet, or lost.
         seen = after_admitted(seen, choice.serve.root, seen_at)
     waiting = _waiting(choice.waiting, reported=reports)
     is_new = known is None or known.find(answer.digest) is None
@@ -96,13 +98,23 @@ def admit(
         return Admission(answer, seen, waiting, None if is_new else ahead, news)
     if is_new and waiting is not None and answer != _root_of(choice):
         ahead = answer
-    if ahead is None and (missing := to_copy(seen, policy, now, choice.serve)) is not None:
-        ahead = missing.root
-    waits = choice.waiting if ahead is None else None
-    again = waits.digest if waits is not None and waits.hold.because is not HeldReason.REJECTED else None
-    if again is not None and wants_scan(again, policy) and now - again.first_at >= COPIED_WITHIN:  # once an hour
-        return Admission(_root_of(choice), seen, waiting, again.root, news, is_again=True)
-    return Admission(_root_of(choice), seen, waiting, ahead, news)
+    is_again = False
+    if ahead is None:
+        ahead, is_again = _not_copied(seen, policy, choice, now)
+    return Admission(_root_of(choice), seen, waiting, ahead, news, is_again)
+
+
+def _not_copied(
+    seen: SeenDigests, policy: AdmissionPolicy, choice: Choice, now: datetime
+) -> tuple[Descriptor | None, bool]:
+    """Find what waits and should have been copied before; and whether it is copied again, once an hour."""
+    if (missing := to_copy(seen, policy, now, choice.serve)) is not None:
+        return missing.root, False
+    if choice.waiting is None or choice.waiting.hold.because is HeldReason.REJECTED:
+        return None, False
+    waits = choice.waiting.digest
+    is_again = wants_scan(waits, policy) and now - waits.first_at >= COPIED_WITHIN
+    return waits.root if is_again else None, is_again
 
 
 def _root_of(choice: Choice) -> Descriptor | None:
@@ -300,10 +312,18 @@ def _with_published(
     is_known = before is not None and before.admission is not None
     if is_known and (before is None or before.waiting is None or not before.waiting.reported):
         return seen
-    made = before.filtered if before is not None else None
-    served = {published, made.upstream_digest} if made is not None and made.digest == published else {published}
+    served = _served_digests(published, before)
     found = next((each for each in seen.seen if each.digest in served), None)
     return seen if found is None or found.admitted else after_admitted(seen, found.root, seen_at)
+
+
+def _served_digests(
+    published: Digest | PullaheadError | None, before: MirrorRecord | None
+) -> frozenset[Digest | PullaheadError | None]:
+    """Name upstream's digests of which ECR serves what was published for them."""
+    made = before.filtered if before is not None else None
+    is_made = made is not None and made.digest == published
+    return frozenset({published, made.upstream_digest} if made is not None and is_made else {published})
 
 
 def _was_never_copied(before: MirrorRecord | None, published: Digest | PullaheadError | None) -> bool:
