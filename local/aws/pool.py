@@ -229,8 +229,7 @@ class FunctionPool:
         with self._unpacking:
             if not directory.exists():
                 partial = _new_directory(directory.with_suffix(".partial"))
-                for archive in archives:
-                    shutil.copytree(self._extracted(archive), partial, copy_function=_link, dirs_exist_ok=True)
+                overlay(partial, [self._extracted(archive) for archive in archives])
                 partial.rename(directory)
         return directory
 
@@ -250,10 +249,18 @@ def _new_directory(path: Path) -> Path:
     return path
 
 
-def _link(source: str, target: str) -> None:
-    """Let a file be in another directory, too, in place of one of an earlier layer. Nobody writes to either."""
-    Path(target).unlink(missing_ok=True)
-    Path(target).hardlink_to(source)
+def overlay(directory: Path, layers: Sequence[Path]) -> None:
+    """Fill a directory with links to what layers have: of two files the last counts, folders of the same name merge.
+
+    A layer of rules is replaced often, beside one with thousands of files. Nobody writes to what is linked to.
+    """
+    for name in sorted({entry.name for layer in layers for entry in layer.iterdir()}):
+        found = [layer / name for layer in layers if (layer / name).exists()]
+        if len(found) > 1 and found[-1].is_dir():
+            (directory / name).mkdir()
+            overlay(directory / name, [each for each in found if each.is_dir()])
+        else:
+            (directory / name).symlink_to(found[-1])
 
 
 def _key(package: Package) -> str:
