@@ -7,6 +7,7 @@ from msgspec import structs
 
 from local.images import LocalImage
 from pullahead.admission.seen_digests import Decision
+from pullahead.checks.check import CheckMirrors
 from pullahead.dashboard.explain import MirrorFacts, explain
 from pullahead.errors import (
     AccessDeniedError,
@@ -15,6 +16,7 @@ from pullahead.errors import (
     RegistryError,
     RegistryUnavailableError,
 )
+from pullahead.messages import RefreshRequest
 from pullahead.mirrors.admission import after_decision_of_person
 from pullahead.mirrors.record import State
 from pullahead.refresh.ports import StartResult
@@ -527,3 +529,18 @@ def test_tag_is_not_moved_back_where_the_outcome_of_its_publish_was_lost() -> No
     assert service.visit(hours=1) == "B"
     assert (service.known.state, service.known.waiting) == (State.FRESH, None)
     assert [event for event in service.events if event.startswith("Admitted")] == ["Admitted old-enough"]
+
+
+def test_copy_ahead_does_not_take_the_place_of_a_refresh_that_waits_for_a_slot() -> None:
+    """Of one mirror, one refresh waits: the last one that was asked for."""
+    service, asked = following(), list[RefreshRequest]()
+
+    def wait(request: RefreshRequest) -> StartResult:
+        asked.append(request)
+        return StartResult.WAITING
+
+    service.visit(B, hours=1)
+    service.use_case = CheckMirrors(lambda: service.rules, service.ports._replace(start_refresh=wait))
+    service.visit(C, hours=72)
+    service.visit(minutes=15)
+    assert [(service.name(each.root.digest), each.ahead) for each in asked] == [("B", False), ("B", False)]

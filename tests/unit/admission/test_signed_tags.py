@@ -107,6 +107,19 @@ def test_signature_that_a_webhook_names_is_looked_at_before_its_time() -> None:
     assert service.visit_at_once() == "B"
 
 
+def test_webhook_starts_no_look_in_the_place_of_a_refresh_that_is_due() -> None:
+    service = SignedService()
+    service.visit(B, hours=1)
+    service.clock.advance(minutes=5)
+    looks = len(service.looks)
+    service.records.stored[KEY] = service.known.with_changes(state=State.STALE, upstream_digest=A.digest)
+    service.webhook(B)
+    assert len(service.looks) == looks
+    service.records.stored[KEY] = service.known.with_changes(state=State.COOLING)
+    service.webhook(B)
+    assert len(service.looks) == looks + 1
+
+
 def test_webhooks_do_not_ask_upstream_without_end() -> None:
     service = SignedService()
     service.visit(B, hours=1)

@@ -508,6 +508,9 @@ class _Round:
             with self._each_alone(each.check):
                 self._finish(each.check, self._refresh(each))
         for each in self._ahead.pop(registry, []):
+            result = self._results.get(each.check.key)
+            if result is not None and result.started is StartResult.WAITING:
+                continue  # of one mirror one refresh waits, and it would take the place of what the tag may serve
             with self._each_alone(each.check):
                 self._copy_ahead(each)
 

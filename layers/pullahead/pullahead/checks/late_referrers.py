@@ -35,6 +35,7 @@ from pullahead.errors import (
 )
 from pullahead.messages import MAX_TAGS_PER_CHECK, CheckRequest, ReferrerNamed, ReferrersOutcome, Trouble
 from pullahead.mirrors.admission import demanded_proof
+from pullahead.mirrors.judge import wants_refresh
 from pullahead.mirrors.outbox import OutboxSender, with_outcome_events
 from pullahead.mirrors.record import MirrorRecord, RuleRecord
 from pullahead.mirrors.referrers import KnownReferrers, after_referrers, after_trouble, is_retry_due
@@ -128,6 +129,8 @@ class LookForReferrers:
         if record is None or found is None or demanded_proof(record, mirror, found.digest) is None:
             return None
         now = self._clock()
+        if wants_refresh(record, now):
+            return None  # which may wait for a slot, and its place is not to be taken
         if found.signature is not None and now - found.signature.at < _VERIFIED_AT_MOST_EVERY:
             return None  # when its time comes, it is looked at again
         try:
