@@ -1,9 +1,9 @@
-"""What each handler takes with the built layer until its first message, as in a cold start of Lambda: its imports, and
+"""What each handler takes with its built layers until its first message, as in a cold start of Lambda: its imports, and
 the clients and use cases that it makes then. Only handshakes are left out, as nothing is asked.
 
-The layer is built by its own Makefile, bytecode included, with wheels for this machine; what the Lambda runtime brings
-(boto3, its own client) is precompiled, as it is there. A second figure is without the layer's bytecode, which is what a
-layer costs that was built where no Python of the runtime's version is.
+The layers are built by their own Makefiles, bytecode included, with wheels for this machine; what the Lambda runtime
+brings (boto3, its own client) is precompiled, as it is there. A second figure is without the layers' bytecode, which is
+what they cost if they were built where no Python of the runtime's version is.
 """
 
 import compileall
@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.copies import Stage
@@ -28,6 +28,8 @@ _REPORTS = 3
 _BEGIN = "handler"
 _IMPORT_TIME = re.compile(r"^import time: +(\d+) \| +\d+ \| *([\w.]+)$", re.MULTILINE)
 _OWN = "pullahead"
+_LAYERS = {"pullahead": "build-PullaheadLayer", "signatures": "build-SignaturesLayer"}
+_OF_ONE = {"verify_image": ("signatures",)}  # beside the layer that all have
 _ARN = "arn:aws:states:eu-west-1:123456789012:stateMachine:bench"
 _SETTINGS = {  # of any function; nothing is asked
     "AWS_DEFAULT_REGION": "eu-west-1",
@@ -50,23 +52,25 @@ _SETTINGS = {  # of any function; nothing is asked
 
 
 class _FailedError(Exception):
-    """The layer cannot be built, or a handler not be imported."""
+    """A layer cannot be built, or a handler not be imported."""
 
 
 def measure_imports(rounds: int, stage: Stage) -> tuple[ImportResult, ...]:
     """Import every handler `rounds` times, after a warm-up, each in a process of its own."""
-    stage.say("imports: building the layer")
+    stage.say("imports: building the layers")
     tasks = sorted(app.parent for app in (_ROOT / "functions").glob("*/app.py"))
     folder = stage.folder / "imports"
     try:
-        layer, runtime = _build_layer(folder / "layer"), _compiled_runtime(folder / "runtime")
+        layers = {name: _build_layer(name, folder / name) for name in _LAYERS}
+        runtime = _compiled_runtime(folder / "runtime")
     except (_FailedError, subprocess.SubprocessError) as error:
         stage.say(f"  {error}")
         return tuple(ImportResult(task.name, problem=str(error)) for task in tasks)
-    as_built = [_measure(task, layer, runtime, rounds) for task in tasks]
-    for bytecode in tuple(layer.rglob("__pycache__")):
-        shutil.rmtree(bytecode)
-    without_bytecode = [_measure(task, layer, runtime, rounds) for task in tasks]
+    as_built = [_measure(task, layers, runtime, rounds) for task in tasks]
+    for layer in layers.values():
+        for bytecode in tuple(layer.rglob("__pycache__")):
+            shutil.rmtree(bytecode)
+    without_bytecode = [_measure(task, layers, runtime, rounds) for task in tasks]
     results = tuple(
         ImportResult(one.function, one.cpu_ms, other.cpu_ms, one.largest, one.problem)
         for one, other in zip(as_built, without_bytecode, strict=True)
@@ -90,8 +94,9 @@ def spent_by_package(report: str) -> Counter[str]:
     return Counter({name: microseconds // 1000 for name, microseconds in spent.items()})
 
 
-def _measure(task: Path, layer: Path, runtime: Path, rounds: int) -> ImportResult:
-    places = [str(_IMPORTER), str(task), str(layer), str(runtime)]
+def _measure(task: Path, layers: Mapping[str, Path], runtime: Path, rounds: int) -> ImportResult:
+    its_layers = [str(layers[name] / "python") for name in (_OWN, *_OF_ONE.get(task.name, ()))]
+    places = [str(_IMPORTER), str(task), *its_layers, str(runtime)]
     try:
         cpu_ms = tuple(float(_run(places, task).stdout) for _ in range(rounds + 1))[1:]
         reports = [_run(["-X", "importtime", *places], task).stderr for _ in range(_REPORTS)]
@@ -122,15 +127,15 @@ def _run(arguments: Sequence[str], task: Path) -> "subprocess.CompletedProcess[s
     return done
 
 
-def _build_layer(folder: Path) -> Path:
-    command = ["make", "-C", str(_ROOT / "layers" / "pullahead"), "build-PullaheadLayer", f"ARTIFACTS_DIR={folder}"]
+def _build_layer(name: str, folder: Path) -> Path:
+    command = ["make", "-C", str(_ROOT / "layers" / name), _LAYERS[name], f"ARTIFACTS_DIR={folder}"]
     environment = {**os.environ, "PULLAHEAD_BUILD_PLATFORM": "host", "PYTHON": sys.executable}
     environment.pop("REQUESTS_CA_BUNDLE", None)  # pip asks others than the bench's own servers
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=_LONGEST_SECONDS, check=False
     )
     if done.returncode != 0:
-        raise _FailedError(f"the layer cannot be built: {done.stderr.strip()[-300:]}")
+        raise _FailedError(f"the layer {name} cannot be built: {done.stderr.strip()[-300:]}")
     return folder
 
 

@@ -1,4 +1,4 @@
-"""`python -I -S import_handler.py TASK LAYER RUNTIME`: import a handler as Lambda does; prints the CPU's milliseconds.
+"""`python -I -S import_handler.py TASK FOLDER...`: import a handler as Lambda does; prints the CPU's milliseconds.
 
 What Lambda's own start has imported by then (its client, its logging) is imported before the clock runs.
 """
@@ -8,9 +8,9 @@ import time
 import types
 
 
-def main(task: str, layer: str, runtime: str) -> None:
-    """Look in the function, then its layer, then the runtime, and nowhere else."""
-    sys.path[:0] = [task, f"{layer}/python", runtime]
+def main(*folders: str) -> None:
+    """Look in the function, then in its layers, then in the runtime, and nowhere else."""
+    sys.path[:0] = folders
     native = types.ModuleType("runtime_client")  # the part of the client that talks to Lambda, which is not there
     native.initialize_client = lambda _: None  # type: ignore[attr-defined]
     sys.modules["runtime_client"] = native
