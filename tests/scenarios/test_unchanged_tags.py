@@ -93,7 +93,7 @@ def test_tick_writes_the_heartbeat_and_nothing_else(fresh: Scene, tmp_path: Path
         [*[LOOK] * (3 + len(SHARDS)), QUEUE, HEARTBEAT, DESCRIBE]
     )
     read = Counter(key for call in counted if call == READ for key in keys_read(call))
-    assert read.pop("service#pauses") >= 2  # each function reads it again after a minute
+    assert 2 <= read.pop("service#pauses") <= 6  # three functions, each again after a minute
     assert read.pop("service#heartbeat") == 2
     assert read == Counter(
         [

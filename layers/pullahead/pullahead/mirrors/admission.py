@@ -322,8 +322,9 @@ def _served_digests(
 ) -> frozenset[Digest | PullaheadError | None]:
     """Name upstream's digests of which ECR serves what was published for them."""
     made = before.filtered if before is not None else None
-    is_made = made is not None and made.digest == published
-    return frozenset({published, made.upstream_digest} if made is not None and is_made else {published})
+    if made is None or made.digest != published:
+        return frozenset({published})
+    return frozenset({published, made.upstream_digest})
 
 
 def _was_never_copied(before: MirrorRecord | None, published: Digest | PullaheadError | None) -> bool:
