@@ -37,6 +37,7 @@ PULLS = {"OnDemandPrefix": PULLED}
 """Parameters with which pulls of repositories that begin so are noticed."""
 _MIRRORS = 240  # more than there are scenarios: each cold start compiles their rules
 _IDLE_SECONDS = 120.0
+_LEFT_ALONE = timedelta(hours=1)
 _SILENCE = {"SilenceAlarmSeconds": "86400"}
 """Scenarios let hours pass at once, and no checks are sent meanwhile."""
 
@@ -86,15 +87,16 @@ class Deployment:
         self.aws.wait_idle(_IDLE_SECONDS)
 
     def clear(self) -> None:
-        """Empty ECR and the queues; forget faults and calls, and pending alerts of other scenarios."""
+        """Forget what other scenarios left: images, faults, calls, records, alerts, and messages, also delayed ones.
+
+        An hour passes, since functions in memory leave their upstream alone for as long (checks/upstream_pool.py).
+        """
         self.settle()
+        self._purge_queues()
+        self.aws.clock.advance(_LEFT_ALONE.total_seconds())
         self.aws.ecr.reset()
-        self._forget("mirror#", "incident#", "service#telling")
+        self._forget_records()
         self._beat()
-        self._take(self._alerts_queue)
-        self.dead_letters()
-        if "PullsDeadLetterQueueUrl" in self.stack.outputs:
-            self.dead_letters("Pulls")
 
     def function(self, name: str) -> str:
         """Name a function as AWS does, by its name in the template without `Function`."""
@@ -186,11 +188,18 @@ class Deployment:
         if last is not None:
             records.save_heartbeat(last._replace(at=self.aws.clock.now()))
 
-    def _forget(self, *prefixes: str) -> None:
+    def _purge_queues(self) -> None:
+        sqs = self.aws.client("sqs")
+        for page in sqs.get_paginator("list_queues").paginate():
+            for url in page.get("QueueUrls", []):
+                sqs.purge_queue(QueueUrl=url)
+
+    def _forget_records(self) -> None:
+        """Delete all records but the heartbeat."""
         dynamodb, table = self.aws.client("dynamodb"), self.stack.outputs["RecordsTableName"]
         for page in dynamodb.get_paginator("scan").paginate(TableName=table, ProjectionExpression="pk"):
             for item in page["Items"]:
-                if item["pk"]["S"].startswith(prefixes):
+                if item["pk"]["S"] != "service#heartbeat":
                     dynamodb.delete_item(TableName=table, Key={"pk": item["pk"]})
 
     def _take(self, queue_url: str) -> list[str]:

@@ -3,20 +3,15 @@
 from local.images import make_image
 from pullahead.mirrors.record import State
 from pullahead.refresh.record_outcome import SCAN_LOOK_SECONDS
-from tests.scenarios.deployment import CHECK_EVERY, rules_text
+from tests.scenarios.deployment import rules_text
 from tests.scenarios.scene import Scene
 
 CLEAN, VULNERABLE = make_image(seed=1), make_image(seed=2)
 
 
 def look(scene: Scene) -> None:
-    """Check as the schedule does, and let the look after the copy come: an event may come before it is recorded.
-
-    Only where upstream did not answer in time, on a busy machine, is it left to the next scheduled check.
-    """
+    """Check as the schedule does, and let the look after the copy come: an event may come before it is recorded."""
     scene.check()
-    if scene.record().state is State.UNKNOWN:
-        scene.check(CHECK_EVERY)
     scene.aws.clock.advance(SCAN_LOOK_SECONDS + 1)
     scene.settle()
 
