@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from pullahead.oci import Descriptor, digest_of
 from pullahead.oci.media_types import OCI_MANIFEST
-from pullahead.refresh.blobs_at_once import LARGE_BYTES, Clocks, copy_at_once
+from pullahead.refresh.blobs_at_once import LARGE_BYTES, PAIR_BYTES, Clocks, copy_at_once
 
 PATIENCE_SECONDS = 20
 
@@ -44,21 +44,33 @@ class Copies:
 
 
 def test_large_blobs_are_copied_one_after_another_while_the_process_is_busy() -> None:
-    large, copies = blobs(5, LARGE_BYTES), Copies()
+    large, copies = blobs(5, PAIR_BYTES // 2 + 1), Copies()
     copy_at_once(large, copies.copy, 4, busy())
     assert copies.copied == large
     assert copies.most == 1
 
 
+def test_two_large_blobs_are_copied_at_once_where_they_are_small_enough_together() -> None:
+    copies = Copies(threading.Barrier(2, timeout=PATIENCE_SECONDS).wait)
+    copy_at_once(blobs(6, PAIR_BYTES // 2), copies.copy, 4, busy())
+    assert (len(copies.copied), copies.most) == (6, 2)
+
+
+def test_one_thread_copies_one_blob_after_another() -> None:
+    large, copies = blobs(4, LARGE_BYTES), Copies()
+    copy_at_once(large, copies.copy, 1, busy())
+    assert (copies.copied, copies.most) == (large, 1)
+
+
 def test_large_blobs_are_copied_at_once_while_the_process_waits() -> None:
     copies = Copies(threading.Barrier(3, timeout=PATIENCE_SECONDS).wait)
-    copy_at_once(blobs(3, LARGE_BYTES), copies.copy, 4, idle())
+    copy_at_once(blobs(3, PAIR_BYTES), copies.copy, 4, idle())
     assert (len(copies.copied), copies.most) == (3, 3)
 
 
 def test_no_more_blobs_are_copied_at_once_than_there_are_threads() -> None:
     copies = Copies(threading.Barrier(2, timeout=PATIENCE_SECONDS).wait)
-    copy_at_once(blobs(6, LARGE_BYTES), copies.copy, 2, idle())
+    copy_at_once(blobs(6, PAIR_BYTES), copies.copy, 2, idle())
     assert (len(copies.copied), copies.most) == (6, 2)
 
 

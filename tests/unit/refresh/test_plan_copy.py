@@ -1,6 +1,7 @@
 """What is planned from a graph of manifests, and what cannot be copied."""
 
 import json
+import threading
 from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
@@ -17,10 +18,11 @@ from pullahead.errors import (
     UnsupportedMediaTypeError,
 )
 from pullahead.messages import PlanResult
-from pullahead.oci import Digest, RawManifest, describe, media_types
+from pullahead.oci import Digest, RawManifest, Reference, describe, media_types
+from pullahead.oci.reference import parse_reference
 from pullahead.oci.registries import RepositorySettings
 from pullahead.refresh.create_repository import create_repository
-from pullahead.refresh.plan import CopyPlan, manifest_key, plan_copy, plan_key, unit_key
+from pullahead.refresh.plan import CopyPlan, manifest_key, plan_copy, plan_key, read_graph, unit_key
 from pullahead.refresh.progress import UnitProgress
 from pullahead.rules.model import Rules, SizeLimits
 from tests.fakes.memory import FakePlanStore
@@ -281,6 +283,21 @@ class TestRefused:
         with pytest.raises(UnsupportedMediaTypeError, match="more than 1000 manifests"):
             planning.run()
         assert planning.script.count("get_manifest") == 1
+
+    def test_children_are_read_at_once(self) -> None:
+        index = make_index([make_image(seed=number) for number in range(5)])
+        met = threading.Barrier(5, timeout=20)
+
+        class Upstream:
+            def get_manifest(self, reference: Reference) -> RawManifest:
+                manifest = index.manifests[Digest(str(reference.digest))]
+                if manifest is not index.root:
+                    met.wait()
+                return manifest
+
+        source = parse_reference("ghcr.io/team/app:1")
+        raw, graph = read_graph(source, index.root.descriptor, Upstream())
+        assert raw.keys() == graph.keys() == index.manifests.keys()
 
     def test_manifests_of_too_many_bytes_are_refused(self) -> None:
         children = [make_image(seed=n) for n in range(30)]

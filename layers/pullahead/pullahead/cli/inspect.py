@@ -1,9 +1,9 @@
 """`pullahead inspect`: a reference's manifests level by level, their blobs, and their referrers. Reads no blob."""
 
 import argparse
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -12,6 +12,7 @@ from pullahead.cli.output import DONE, write_result
 from pullahead.cli.registries import Registries
 from pullahead.errors import NotFoundError, RegistryError, ResponseTooLargeError, Side, UnsupportedMediaTypeError
 from pullahead.layouts.names import complete_source, parse_location
+from pullahead.map_in_threads import AT_ONCE, map_in_threads
 from pullahead.oci import (
     Descriptor,
     Digest,
@@ -30,10 +31,6 @@ _MAX_MANIFESTS = 1000
 _MAX_BYTES = 32 * 1024 * 1024  # of all manifests together
 _MAX_DEPTH = 20  # of indexes within indexes; two is already unusual
 _MAX_REFERRERS = 10_000
-_THREADS = 8
-
-_Argument = TypeVar("_Argument")
-_Result = TypeVar("_Result")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -154,11 +151,11 @@ class _Document(msgspec.Struct, rename="camel"):
 
 def read_tree(reference: Reference, root: RawManifest, registry: ReadsManifests) -> Tree:
     """Read everything below a root. A child that is not found is no error."""
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
         nodes = _read_nodes(reference, root, registry, pool)
         present = [node.descriptor.digest for node in nodes.values() if node.manifest is not None]
         count = 0
-        read = _each(pool, lambda digest: (digest, _referrers(reference, digest, registry)), present)
+        read = map_in_threads(pool, lambda digest: (digest, _referrers(reference, digest, registry)), present)
         for digest, referrers in read:
             count += len(referrers.listed)
             if count > _MAX_REFERRERS:
@@ -177,19 +174,11 @@ def _read_nodes(
         if not children:
             return nodes
         level = []
-        for node in _each(pool, lambda child: _read_node(reference, child, registry), children):
+        for node in map_in_threads(pool, lambda child: _read_node(reference, child, registry), children):
             level.append(node)
             nodes[node.descriptor.digest] = node
             _check_size(reference, nodes)
     raise _failed(ResponseTooLargeError, f"its indexes are nested more than {_MAX_DEPTH} deep", reference)
-
-
-def _each(
-    pool: ThreadPoolExecutor, read: Callable[[_Argument], _Result], arguments: Sequence[_Argument]
-) -> Iterator[_Result]:
-    """Read a few at once, and no more of them before the caller has taken these."""
-    for start in range(0, len(arguments), _THREADS):
-        yield from pool.map(read, arguments[start : start + _THREADS])
 
 
 def _children(reference: Reference, level: Iterable[Node], nodes: dict[Digest, Node]) -> list[Descriptor]:
@@ -234,8 +223,8 @@ class Sides(NamedTuple):
 def compare_referrers(tree: Tree, copy: Reference, registry: ReadsManifests) -> list[Sides]:
     """Compare what belongs to each manifest of a tree with what a copy has of it."""
     subjects = [node for node in tree.nodes.values() if node.manifest is not None]
-    with ThreadPoolExecutor(_THREADS) as pool:
-        there = _each(pool, lambda node: _referrers(copy, node.descriptor.digest, registry), subjects)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        there = map_in_threads(pool, lambda node: _referrers(copy, node.descriptor.digest, registry), subjects)
         return [_sides(node, other) for node, other in zip(subjects, there, strict=True)]
 
 

@@ -4,6 +4,7 @@ Decides what is copied, in which units, and in which order it is published.
 """
 
 from collections.abc import Callable, Collection, Mapping, Set
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import takewhile
 from types import MappingProxyType
@@ -12,6 +13,7 @@ from typing import Literal
 import msgspec
 
 from pullahead.errors import ImageTooLargeError, RepositoryMissingError, Side, UnsupportedMediaTypeError
+from pullahead.map_in_threads import AT_ONCE, map_in_threads
 from pullahead.messages import PlanResult, RefreshRequest, UnitRequest
 from pullahead.oci import Descriptor, Digest, InvalidManifestError, Manifest, RawManifest, Reference, parse_manifest
 from pullahead.oci.media_types import INDEXES
@@ -304,25 +306,38 @@ def read_graph(
 ) -> tuple[dict[Digest, RawManifest], dict[Digest, Manifest]]:
     """Read every manifest below a root once, except those in `known`; return their bytes, and what they name.
 
+    Those of a level are read a few at once.
+
     Raises: what the port raises, and UnsupportedMediaTypeError.
     """
     raw: dict[Digest, RawManifest] = {}
     graph: dict[Digest, Manifest] = {}
-    waiting = {root.digest: root}
-    while waiting:
-        _, node = waiting.popitem()
-        reference = source.at(node.digest)
-        raw[node.digest] = known.get(node.digest) or upstream.get_manifest(reference)
-        graph[node.digest] = _parse(reference, raw[node.digest])
-        waiting.update((child.digest, child) for child in graph[node.digest].children if child.digest not in graph)
-        if len(graph) + len(waiting) > _MAX_MANIFESTS:
-            raise _unsupported(source, f"more than {_MAX_MANIFESTS} manifests")
-        if sum(len(manifest.content) for manifest in raw.values()) > _MAX_TOTAL_MANIFEST_BYTES:
-            raise _unsupported(source, f"manifests of more than {_MAX_TOTAL_MANIFEST_BYTES} bytes in total")
-        if sum(len(manifest.blobs) for manifest in graph.values()) > _MAX_BLOBS:
-            raise _unsupported(source, f"more than {_MAX_BLOBS} layers")
+    level = [root]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        while level:
+            if len(graph) + len(level) > _MAX_MANIFESTS:
+                raise _unsupported(source, f"more than {_MAX_MANIFESTS} manifests")
+            manifests = map_in_threads(pool, partial(_read_node, source, upstream, known), level)
+            for node, manifest in zip(level, manifests, strict=True):
+                raw[node.digest], graph[node.digest] = manifest, _parse(source.at(node.digest), manifest)
+                _check_totals(source, raw, graph)
+            children = (child for node in level for child in graph[node.digest].children)
+            level = list({child.digest: child for child in children if child.digest not in graph}.values())
     _check_descriptors(source, raw, graph)
     return raw, graph
+
+
+def _read_node(
+    source: Reference, upstream: ManifestReader, known: Mapping[Digest, RawManifest], node: Descriptor
+) -> RawManifest:
+    return known.get(node.digest) or upstream.get_manifest(source.at(node.digest))
+
+
+def _check_totals(source: Reference, raw: Mapping[Digest, RawManifest], graph: Mapping[Digest, Manifest]) -> None:
+    if sum(len(manifest.content) for manifest in raw.values()) > _MAX_TOTAL_MANIFEST_BYTES:
+        raise _unsupported(source, f"manifests of more than {_MAX_TOTAL_MANIFEST_BYTES} bytes in total")
+    if sum(len(manifest.blobs) for manifest in graph.values()) > _MAX_BLOBS:
+        raise _unsupported(source, f"more than {_MAX_BLOBS} layers")
 
 
 def _check_descriptors(source: Reference, raw: Mapping[Digest, RawManifest], graph: Mapping[Digest, Manifest]) -> None:
