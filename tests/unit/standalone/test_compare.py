@@ -82,6 +82,13 @@ def test_every_state_is_reported_and_nothing_is_written() -> None:
     assert look.target.script.calls == ["published_digests"]
 
 
+def test_both_sides_are_asked_at_the_same_time() -> None:
+    look, met = Look(rule("1.0")), threading.Barrier(2, timeout=20)
+    look.upstream.script.before("head_manifest", met.wait)
+    look.target.script.before("published_digests", met.wait)
+    assert look.one().state is State.MISSING
+
+
 def test_pattern_selects_from_one_listing_and_only_those_tags_are_checked() -> None:
     look = Look(rule(tags=choosing(">=1", kind=PatternKind.SEMVER, newest=2)), rule(name="two", tags=choosing("edge*")))
     look.serve(AMD64, "1.1", "1.2", "1.3", "edge", "latest")

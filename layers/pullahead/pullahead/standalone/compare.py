@@ -5,7 +5,7 @@ the service has in its records, and this cannot, is read from upstream: the dige
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -202,24 +202,24 @@ class _PublishedDigests:
 
     def __init__(self, published_digests: PublishedDigests) -> None:
         self._published_digests = published_digests
-        self._answers: dict[str, Mapping[str, Digest] | PullaheadError] = {}
+        self._answers: dict[str, Future[Mapping[str, Digest] | PullaheadError]] = {}
 
     def ask(self, wanted: Mapping[str, Collection[str]]) -> None:
-        """Ask the target for tags, by repository."""
-        with ThreadPoolExecutor(_REPOSITORIES_AT_ONCE) as pool:
-            answers = pool.map(lambda item: self._ask(*item), wanted.items())
-            self._answers = dict(zip(wanted, answers, strict=True))
+        """Begin to ask the target for tags, by repository: it answers while upstream does."""
+        pool = ThreadPoolExecutor(_REPOSITORIES_AT_ONCE)
+        self._answers = {repository: pool.submit(self._ask, repository, tags) for repository, tags in wanted.items()}
+        pool.shutdown(wait=False)
 
     def digests(self, repository: str, tags: Collection[str]) -> Mapping[str, Digest]:
-        """Return the digests that the target answered. Raises what it raised."""
-        answer = self._answers[repository]
+        """Return the digests that the target answers. Raises what it raised."""
+        answer = self._answers[repository].result()
         if isinstance(answer, PullaheadError):
             raise answer
         return {tag: answer[tag] for tag in tags if tag in answer}
 
     def of(self, mirror: Mirror) -> Digest | None:
         """Return the digest of a mirror's tag."""
-        answer = self._answers[mirror.repository]
+        answer = self._answers[mirror.repository].result()
         return None if isinstance(answer, PullaheadError) else answer.get(mirror.tag)
 
     def _ask(self, repository: str, tags: Collection[str]) -> Mapping[str, Digest] | PullaheadError:
