@@ -334,6 +334,41 @@ class TestUploads:
             pieces = itertools.repeat(b"x" * BLOCK_BYTES, 400)
             assert HttpClient(SHORT).send(request_to(url, "PUT"), Body(pieces, 400 * BLOCK_BYTES)).status == 413
 
+    @pytest.mark.parametrize("closes", [False, True])
+    def test_early_refusal_is_read_although_nobody_reads_on(self, closes: bool) -> None:
+        answered = threading.Event()
+
+        def refuse(connection: socket.socket) -> None:
+            close = b"Connection: close\r\n" if closes else b""
+            connection.sendall(b"HTTP/1.1 413 No\r\n" + close + b"Content-Length: 0\r\n\r\n")
+            answered.wait(20)
+
+        client = HttpClient(Timeouts(connect=1, read=0.2))
+        body = Body(itertools.repeat(b"x" * BLOCK_BYTES, 400), 400 * BLOCK_BYTES)
+        with answering(refuse, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as url:
+            assert client.send(request_to(url, "PUT"), body, answer_within=20).status == 413
+            answered.set()
+            assert get(url, client) == 200  # by another connection
+
+    def test_body_may_be_read_as_slowly_as_an_answer_comes(self) -> None:
+        """The time to connect says nothing about it, and a part of several megabytes is not sent by one call."""
+        size = 16 * 1024 * 1024
+
+        def read_slowly(connection: socket.socket) -> None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 256 * 1024)
+            received = 65536  # at most, with the head
+            for wanted in range(0, size // 2, size // 8):
+                threading.Event().wait(0.3)
+                while received < wanted:
+                    received += len(connection.recv(65536))
+            while received < size:
+                received += len(connection.recv(65536))
+            connection.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
+
+        client = HttpClient(Timeouts(connect=0.1, read=1))
+        with answering(read_slowly) as url, client.open(request_to(url, "PUT"), Body([bytes(size)], size)) as response:
+            assert response.status_code == 201
+
     def test_connection_is_not_used_after_half_a_body(self) -> None:
         def refuse(connection: socket.socket) -> None:
             connection.sendall(b"HTTP/1.1 413 No\r\nContent-Length: 0\r\n\r\n")

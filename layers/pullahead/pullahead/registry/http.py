@@ -67,6 +67,7 @@ _MAX_POOLS = 100
 _CONNECTIONS_PER_POOL = 32  # as many as threads ask one origin at once
 _KEPT_SECONDS = 60.0  # servers close idle connections after about as long
 _SMALL_BYTES = 64 * 1024
+_STALLED_SECONDS = 1.0  # for an answer that has come while nobody read a request
 _COMMON_HEADERS = {"User-Agent": "pullahead", "Accept-Encoding": "identity"}
 _IN_TARGETS = "/?:@!$&'()*+,;=%"  # characters that are sent as they are, besides letters, digits and `-._~`
 _LENGTH = re.compile(r"[0-9]{1,18}")
@@ -220,6 +221,7 @@ class _Guarded(_Base):
     timed: DeadlineSocket | DeadlineTlsSocket
     idle_since = float("-inf")
     tls_failure: BaseException | None = None
+    has_stalled = False  # sending: nobody reads
     putheader = http.client.HTTPConnection.putheader  # urllib3's looks for values that none of ours has
 
     def open(self) -> None:
@@ -255,25 +257,37 @@ class _Guarded(_Base):
             raise self.call.tunnel_refused(error) from None
 
     def send_request(self, request: "_Prepared") -> None:
-        """Send a request. Its answer may have come before its body was sent, and the connection have ended."""
-        call = self.call
-        self.timed.settimeout(call.read_seconds if call.outgoing is None else call.connect_seconds)
+        """Send a request. Its answer may have come before its body was sent, and nobody read on, or the connection end.
+
+        A block may take as long as reading may; all of them together, any time.
+        """
+        call, self.has_stalled = self.call, False
+        self.timed.settimeout(call.read_seconds)
         try:
             self.putrequest(request.method or "", _target(call.url), skip_host=True, skip_accept_encoding=True)
             for name, value in request.headers.items():
                 self.putheader(name, value)
             self.endheaders()
-            for piece in call.outgoing or ():
-                self.send(piece)
+            for block in call.outgoing or ():
+                self.send(block)
+        except TimeoutError:
+            self.has_stalled = True
         except OSError as error:
             if error.errno not in _HUNG_UP:
                 raise
 
     def read_answer(self, pool: "_Pool") -> urllib3.HTTPResponse:
         """Read the head of the answer. One without a body gives the connection back to its pool."""
-        seconds, outgoing = self.call.answer_seconds, self.call.outgoing
-        self.timed.limit(self.call.until if seconds is None else time.monotonic() + seconds)
-        self.timed.settimeout(seconds or self.call.read_seconds)
+        call, outgoing, now = self.call, self.call.outgoing, time.monotonic()
+        seconds = call.answer_seconds or call.read_seconds
+        if self.has_stalled:
+            seconds, until = _STALLED_SECONDS, now + _STALLED_SECONDS
+        elif call.answer_seconds is not None:
+            until = now + seconds
+        else:
+            until = call.until if outgoing is None else max(call.until, now + seconds)
+        self.timed.limit(until)
+        self.timed.settimeout(seconds)
         answer = http.client.HTTPConnection.getresponse(self)  # urllib3's own would look for errors of mail in it
         if outgoing is not None and not outgoing.is_sent and self.sock is not None:
             # An early answer: the rest of the body cannot follow any more, and nothing else may.
@@ -595,8 +609,15 @@ class _PiecesError(Exception):
     """Carries what the iterator of a body raised past urllib3, which would take it for an error of the connection."""
 
 
+def _blocks(piece: bytes | memoryview) -> Iterator[bytes | memoryview]:
+    """Divide a piece into what is sent by one call, which one timeout bounds."""
+    view = memoryview(piece)
+    for begin in range(0, len(view), BLOCK_BYTES):
+        yield view[begin : begin + BLOCK_BYTES]
+
+
 class _Outgoing:
-    """A body that is sent piece by piece."""
+    """A body that is sent block by block."""
 
     def __init__(self, body: Body) -> None:
         self._body = body
@@ -609,7 +630,7 @@ class _Outgoing:
             left -= len(piece)
             if left < 0:
                 raise ValueError(f"a body of {self._body.size} bytes goes on after its end")
-            yield piece
+            yield from _blocks(piece)
         if left:
             raise ValueError(f"a body of {self._body.size} bytes ends {left} bytes too early")
         self.is_sent = True

@@ -104,7 +104,7 @@ class Session:
             tried += 1
             try:
                 response = self._answer(request, deadline, statuses, content, refuse)
-                may_be_late = request.method == "PUT"  # it is answered within _COMMIT_SECONDS
+                may_be_late = request.method == "PUT" or content is not None
                 until = max(deadline, self._retries.clock() + _DRAIN_SECONDS) if may_be_late else deadline
                 return receive(response, until)
             except TransientError as transient:
