@@ -131,6 +131,8 @@ class _Server(http.server.ThreadingHTTPServer):
         b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 200,
         b"HTTP/1.1 200 OK\r\na: " + b"b" * 70_000 + b"\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 3, 4\r\n\r\nabcd",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n",
     ],
 )
 def test_answer_that_is_not_http_is_an_error(answer: bytes) -> None:
@@ -178,6 +180,55 @@ def test_url_is_sent_as_it_is_but_for_what_http_cannot_hold(path: str, sent: str
         with contextlib.suppress(TransientError):
             client.send(Request("GET", f"{url}{path}", {}, INQUIRY))
     assert asked[0].startswith(f"GET {sent} HTTP/1.1\r\n".encode())
+
+
+CHUNKS = b"3;a=b\r\nabc\r\n0002 \r\nde\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("fields", "body"),
+    [
+        pytest.param(b"transfer-encoding:\tChunked \r\n", CHUNKS, id="space after the coding"),
+        pytest.param(b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", CHUNKS, id="said twice"),
+        pytest.param(b"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n", CHUNKS, id="beside another length"),
+        pytest.param(b"Transfer-Encoding: identity\r\nContent-Length: 5\r\n", b"abcde", id="identity"),
+        pytest.param(b"Content-Length: 5 \r\n", b"abcde!", id="space after the length"),
+    ],
+)
+def test_body_ends_where_the_head_says(fields: bytes, body: bytes) -> None:
+    with answering(b"HTTP/1.1 200 OK\r\n" + fields + b"\r\n" + body) as url:
+        with HttpClient(SHORT).open(request_to(url)) as response:
+            assert response.length == (None if body == CHUNKS else 5)
+            assert b"".join(pieces_of(response)) == b"abcde"
+
+
+@pytest.mark.parametrize("size", [b"-5", b"+3", b"0x3", b"3_0", b"", b"f" * 40, b"z", b"3;" + b"x" * 70_000])
+def test_chunk_whose_size_is_none_breaks_the_answer(size: bytes) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + size + b"\r\nabc\r\n0\r\n\r\n"
+    with answering(answer, answer) as url:
+        with pytest.raises(TransientError, match="middle of a response"):
+            get(url)
+        with HttpClient(SHORT).open(request_to(url)) as response, pytest.raises(TransientError):
+            list(pieces_of(response))
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"204 No Content\r\nTransfer-Encoding: chunked", b"204 No Content\r\nContent-Length: 5", b"101 Other\r\nA: b"],
+)
+def test_answer_without_a_body_that_something_follows_ends_its_connection(head: bytes) -> None:
+    answered = threading.Event()
+
+    def answer(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 " + head + b"\r\n\r\n")
+        answered.wait(20)
+        connection.sendall(b"0\r\n\r\n")
+
+    client = HttpClient(SHORT)
+    with answering(answer, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as url:
+        assert get(url, client) == int(head[:3])
+        answered.set()
+        assert get(url, client) == 200
 
 
 def test_connection_that_ends_unanswered_is_transient() -> None:

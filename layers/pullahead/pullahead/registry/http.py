@@ -71,6 +71,7 @@ _STALLED_SECONDS = 1.0  # for an answer that has come while nobody read a reques
 _COMMON_HEADERS = {"User-Agent": "pullahead", "Accept-Encoding": "identity"}
 _IN_TARGETS = "/?:@!$&'()*+,;=%"  # characters that are sent as they are, besides letters, digits and `-._~`
 _LENGTH = re.compile(r"[0-9]{1,18}")
+_CHUNK_SIZE = re.compile(rb"[ \t]*+(0*[0-9A-Fa-f]{1,15})[ \t]*+(?:;[^\n]*+)?\r?\n")
 _MAX_LINE_BYTES = 64 * 1024
 _MAX_FIELDS = 100
 _FIELD = re.compile(r"([\w!#$%&'*+.^`|~-]++):[ \t]*+([^\r\n]*+)\r?\n", re.ASCII)
@@ -338,15 +339,27 @@ class _FinalResponse(http.client.HTTPResponse):
         self.code, self.reason = self.status, reason.strip()
         fields = _read_fields(self.fp)
         self.headers = self.msg = cast("Any", fields)  # http.client wants no more of them than any mapping does
-        self.chunked = fields.getlist("Transfer-Encoding", [""])[0].lower() == "chunked"
-        self.chunk_left, self.length = None, None
+        codings = _transfer_codings(fields)
         length = single_value(fields, "Content-Length")
-        if self._method == "HEAD" or self.status in _BODILESS:  # type: ignore[attr-defined]
-            self.length = 0
-        elif not self.chunked and _LENGTH.fullmatch(length):
+        self.chunked, self.chunk_left, self.length = bool(codings), None, None
+        has_no_body = self._method == "HEAD" or self.status in _BODILESS  # type: ignore[attr-defined]
+        if has_no_body:
+            self.chunked, self.length = False, 0
+        elif not codings and _LENGTH.fullmatch(length):
             self.length = int(length)
         ends_with_connection = self.length is None and not self.chunked
-        self.will_close = ends_with_connection or self._check_close()  # type: ignore[attr-defined]
+        # What a server says to follow will follow, be it to an answer that has no body.
+        is_followed = self.status == http.HTTPStatus.SWITCHING_PROTOCOLS or (
+            self.status == http.HTTPStatus.NO_CONTENT and (codings or length not in ("", "0"))
+        )
+        self.will_close = bool(ends_with_connection or is_followed or self._check_close())  # type: ignore[attr-defined]
+
+    def _read_next_chunk_size(self) -> int:
+        """Read a chunk's size: hexadecimal digits alone, of which int() would take more. Raises ValueError."""
+        size = _CHUNK_SIZE.fullmatch(self.fp.readline(_MAX_LINE_BYTES))
+        if size is None:
+            raise ValueError("this is no chunk's size")
+        return int(size[1], 16)
 
     def _read_status(self) -> tuple[str, int, str]:
         while True:  # until the deadline of the socket
@@ -354,6 +367,15 @@ class _FinalResponse(http.client.HTTPResponse):
             if status == http.HTTPStatus.SWITCHING_PROTOCOLS or not 100 <= status < 200:
                 return version, status, reason
             _read_fields(self.fp)
+
+
+def _transfer_codings(fields: urllib3.HTTPHeaderDict) -> set[str]:
+    """Read how a body is coded for the transfer: chunked or not at all. Raises http.client.HTTPException for others."""
+    named = {each.strip().lower() for each in ",".join(fields.getlist("Transfer-Encoding", [])).split(",")}
+    codings = named - {"", "identity"}
+    if codings - {"chunked"}:
+        raise http.client.HTTPException("the transfer coding is unknown")
+    return codings
 
 
 def _read_fields(lines: Any) -> urllib3.HTTPHeaderDict:
@@ -541,8 +563,8 @@ class Response:
 
     @property
     def length(self) -> int | None:
-        """How long the body is said to be; None if it is not said, or cannot be true."""
-        text = single_value(self.headers, "Content-Length")
+        """How long the body is said to be; None if it is not said, cannot be true, or does not count (RFC 9112, 6.3)."""
+        text = "" if self._raw.chunked else single_value(self.headers, "Content-Length")
         return int(text) if _LENGTH.fullmatch(text) else None
 
     @property
