@@ -196,10 +196,10 @@ CHUNKS = b"3;a=b\r\nabc\r\n0002 \r\nde\r\n0\r\n\r\n"
     ],
 )
 def test_body_ends_where_the_head_says(fields: bytes, body: bytes) -> None:
-    with answering(b"HTTP/1.1 200 OK\r\n" + fields + b"\r\n" + body) as url:
-        with HttpClient(SHORT).open(request_to(url)) as response:
-            assert response.length == (None if body == CHUNKS else 5)
-            assert b"".join(pieces_of(response)) == b"abcde"
+    answer = b"HTTP/1.1 200 OK\r\n" + fields + b"\r\n" + body
+    with answering(answer) as url, HttpClient(SHORT).open(request_to(url)) as response:
+        assert response.length == (None if body == CHUNKS else 5)
+        assert b"".join(pieces_of(response)) == b"abcde"
 
 
 @pytest.mark.parametrize("size", [b"-5", b"+3", b"0x3", b"3_0", b"", b"f" * 40, b"z", b"3;" + b"x" * 70_000])
@@ -483,6 +483,21 @@ class TestPool:
         now[0] += 61
         get(registry.url, client)
         assert registry.connections == 2
+
+    def test_what_is_left_of_an_earlier_answer_is_no_answer(self) -> None:
+        """Some servers send the body of an answer to HEAD."""
+
+        def answer(connection: socket.socket) -> None:
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n")
+            connection.recv(65536)
+            connection.sendall(b"abcHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+        client = HttpClient(SHORT)
+        with answering(answer, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as url:
+            assert client.send(request_to(url, "HEAD")).status == 200
+            with pytest.raises(TransientError, match="connection broke"):
+                get(url, client)
+            assert get(url, client) == 200
 
 
 class TestEnvironment:

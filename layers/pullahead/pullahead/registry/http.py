@@ -475,12 +475,15 @@ class _GuardedAdapter(BaseAdapter):
         prepared = cast("_Prepared", request)
         pool = self.pool_for(prepared.call)
         connection = pool.take(prepared.call)
+        was_kept = connection.sock is not None
         try:
             connection.open()
             connection.send_request(prepared)
             answer = connection.read_answer(pool)
-        except BaseException:
+        except BaseException as error:
             pool.discard(connection)
+            if was_kept and isinstance(error, http.client.BadStatusLine):  # what is left of an earlier answer
+                raise http.client.RemoteDisconnected("the connection was kept") from None
             raise
         if _LOG.isEnabledFor(logging.DEBUG):  # without the query, which may be a signature
             _LOG.debug("%s %s: %s", request.method, re.sub(r"\?.*", "?…", request.url or ""), answer.status)
@@ -563,7 +566,7 @@ class Response:
 
     @property
     def length(self) -> int | None:
-        """How long the body is said to be; None if it is not said, cannot be true, or does not count (RFC 9112, 6.3)."""
+        """How long the body is said to be; None if it is not said, cannot be true, or chunks tell it."""
         text = "" if self._raw.chunked else single_value(self.headers, "Content-Length")
         return int(text) if _LENGTH.fullmatch(text) else None
 
