@@ -220,6 +220,7 @@ class _Guarded(_Base):
 
     call: _Call
     timed: DeadlineSocket | DeadlineTlsSocket
+    is_nested: bool  # TLS within TLS
     idle_since = float("-inf")
     tls_failure: BaseException | None = None
     has_stalled = False  # sending: nobody reads
@@ -249,6 +250,7 @@ class _Guarded(_Base):
             raise broken_connection(inquiry, error, connecting=True) from None
         # Of TLS within TLS the outer one is what bytes come from.
         self.timed = cast("DeadlineSocket", getattr(self.sock, "socket", self.sock))
+        self.is_nested = self.timed is not self.sock
         self.timed.limit(call.until)
 
     def _tunnel(self) -> None:
@@ -555,6 +557,8 @@ class Response:
         self._inquiry, self._response, self._raw = request.inquiry, response, response.raw
         self._ahead: int | None = None  # bytes that were received and not yet read; None: not known yet
         self._timed: DeadlineSocket | DeadlineTlsSocket | None = getattr(self._raw.connection, "timed", None)
+        # http.client takes a chunk that comes bit by bit for a broken one, and so does TLS a record within another TLS.
+        self._comes_by_calls = self._raw.chunked or getattr(self._raw.connection, "is_nested", True)
 
     def __enter__(self) -> Self:
         return self
@@ -601,7 +605,7 @@ class Response:
             return b""
         timed = self._timed
         try:
-            if timed is None or self._raw.chunked:  # http.client takes a chunk that comes bit by bit for a broken one
+            if timed is None or self._comes_by_calls:
                 self.limit(seconds)
                 return self._raw.read1(BLOCK_BYTES, decode_content=False) or b""
             timed.begin_piece(has_begun=bool(self._ahead))
