@@ -4,8 +4,11 @@ import contextlib
 import http.server
 import itertools
 import logging
+import os
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +20,7 @@ from pullahead.errors import RegistryTimeoutError, RegistryUnavailableError
 from pullahead.registry.errors import TransientError
 from pullahead.registry.http import BLOCK_BYTES, HttpClient, Response, Trust
 from pullahead.registry.request import Body, Inquiry, Request, Timeouts
-from tests.certificates import self_signed
+from tests.certificates import by_a_plain_authority, self_signed
 from tests.serving import serving
 from tests.unit.registry.harness import SECRET
 
@@ -61,6 +64,17 @@ def answering(*answers: bytes | Callable[[socket.socket], None]) -> Iterator[str
         thread.join()
 
 
+@contextlib.contextmanager
+def served_by_tls(certificate: Path) -> Iterator[str]:
+    """Give the URL of a server with a certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    server = _Server(("127.0.0.1", 0), _Quiet)
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    with serving(server):
+        yield f"https://127.0.0.1:{server.server_address[1]}"
+
+
 class TestCertificates:
     @pytest.fixture
     def certificate(self, tmp_path: Path) -> Path:
@@ -69,12 +83,8 @@ class TestCertificates:
     @pytest.fixture
     def secure(self, certificate: Path) -> Iterator[str]:
         """The URL of a server whose certificate is its own."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
-        server = _Server(("127.0.0.1", 0), _Quiet)
-        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-        with serving(server):
-            yield f"https://127.0.0.1:{server.server_address[1]}"
+        with served_by_tls(certificate) as url:
+            yield url
 
     def test_untrusted_certificate_is_refused(self, secure: str) -> None:
         with pytest.raises(RegistryUnavailableError, match="certificate is not trusted") as caught:
@@ -83,6 +93,24 @@ class TestCertificates:
 
     def test_certificate_of_a_given_file_is_trusted(self, secure: str, certificate: Path) -> None:
         assert get(secure, HttpClient(SHORT, trust=Trust(str(certificate)))) == 200
+
+    @pytest.mark.parametrize("by", ["file", "system", "rules"])
+    def test_private_authority_that_identifies_no_key_is_trusted(self, by: str, tmp_path: Path) -> None:
+        """As many in companies do not; for the system's, in a process of its own, as they are read once."""
+        certified, authority = by_a_plain_authority(["127.0.0.1"])
+        trusted = tmp_path / "authority.pem"
+        trusted.write_text(authority)
+        with served_by_tls(certified.write(tmp_path)) as url:
+            if by == "system":
+                program = "import sys; from tests.unit.registry.test_http import get; print(get(sys.argv[1]))"
+                environment = {**os.environ, "SSL_CERT_FILE": str(trusted)}
+                ran = subprocess.run(
+                    [sys.executable, "-c", program, url], capture_output=True, env=environment, check=False
+                )
+                assert ran.stdout == b"200\n", ran.stderr.decode()
+            else:
+                trust = Trust(str(trusted)) if by == "file" else Trust(certificates=lambda _: authority)
+                assert get(url, HttpClient(SHORT, trust=trust)) == 200
 
     def test_certificate_of_an_insecure_host_is_not_verified(self, secure: str) -> None:
         assert get(secure, HttpClient(SHORT, trust=Trust(insecure={secure.removeprefix("https://")}))) == 200
