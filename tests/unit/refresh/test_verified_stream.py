@@ -100,6 +100,22 @@ def test_read_ends_where_upstream_asks_for_more_than_a_minute(seconds: float | N
     assert reading.upstream.script.count("open_blob") == tries
 
 
+def test_stream_that_is_to_end_is_not_resumed_after_a_break() -> None:
+    """Upstream may take half a minute to break, and the time may be up by then."""
+
+    class EndedError(Exception):
+        pass
+
+    def end() -> None:
+        raise EndedError
+
+    reading = Reading()
+    reading.upstream.script.fail("open_blob", failed(RegistryUnavailableError), times=9)
+    with pytest.raises(EndedError):
+        list(reading.pieces(check=end))
+    assert (reading.upstream.script.count("open_blob"), reading.waits) == (1, [])
+
+
 def test_permanent_error_is_not_retried() -> None:
     reading = Reading()
     reading.upstream.script.fail("open_blob", failed(AccessDeniedError))

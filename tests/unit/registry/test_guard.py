@@ -163,6 +163,21 @@ def test_four_addresses_are_tried_at_most() -> None:
     assert len(tried) == 3 * 4  # tries, addresses
 
 
+def test_host_with_many_addresses_is_reached_though_ipv6_leads_nowhere(internet: Internet, ca: Path) -> None:
+    """As Docker Hub has eight of each."""
+    tried: list[str] = []
+
+    def connect(address: tuple[str, int], timeout: float | None) -> socket.socket:
+        tried.append(address[0])
+        if ":" in address[0]:
+            raise TimeoutError
+        return internet.network.connect(address, timeout)
+
+    found = [*(f"2600:1f18::{number}" for number in range(8)), *(f"151.101.0.{number}" for number in range(8))]
+    head(guarded(network=Network(lambda *_: found, connect), ca=ca), LISTED)
+    assert tried == ["2600:1f18::0", "151.101.0.0"]
+
+
 @pytest.mark.parametrize(
     "host",
     [

@@ -4,8 +4,11 @@ import contextlib
 import http.server
 import itertools
 import logging
+import os
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +20,7 @@ from pullahead.errors import RegistryTimeoutError, RegistryUnavailableError
 from pullahead.registry.errors import TransientError
 from pullahead.registry.http import BLOCK_BYTES, HttpClient, Response, Trust
 from pullahead.registry.request import Body, Inquiry, Request, Timeouts
-from tests.certificates import self_signed
+from tests.certificates import by_a_plain_authority, self_signed
 from tests.serving import serving
 from tests.unit.registry.harness import SECRET
 
@@ -61,6 +64,17 @@ def answering(*answers: bytes | Callable[[socket.socket], None]) -> Iterator[str
         thread.join()
 
 
+@contextlib.contextmanager
+def served_by_tls(certificate: Path) -> Iterator[str]:
+    """Give the URL of a server with a certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    server = _Server(("127.0.0.1", 0), _Quiet)
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    with serving(server):
+        yield f"https://127.0.0.1:{server.server_address[1]}"
+
+
 class TestCertificates:
     @pytest.fixture
     def certificate(self, tmp_path: Path) -> Path:
@@ -69,12 +83,8 @@ class TestCertificates:
     @pytest.fixture
     def secure(self, certificate: Path) -> Iterator[str]:
         """The URL of a server whose certificate is its own."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
-        server = _Server(("127.0.0.1", 0), _Quiet)
-        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-        with serving(server):
-            yield f"https://127.0.0.1:{server.server_address[1]}"
+        with served_by_tls(certificate) as url:
+            yield url
 
     def test_untrusted_certificate_is_refused(self, secure: str) -> None:
         with pytest.raises(RegistryUnavailableError, match="certificate is not trusted") as caught:
@@ -83,6 +93,24 @@ class TestCertificates:
 
     def test_certificate_of_a_given_file_is_trusted(self, secure: str, certificate: Path) -> None:
         assert get(secure, HttpClient(SHORT, trust=Trust(str(certificate)))) == 200
+
+    @pytest.mark.parametrize("by", ["file", "system", "rules"])
+    def test_private_authority_that_identifies_no_key_is_trusted(self, by: str, tmp_path: Path) -> None:
+        """As many in companies do not; for the system's, in a process of its own, as they are read once."""
+        certified, authority = by_a_plain_authority(["127.0.0.1"])
+        trusted = tmp_path / "authority.pem"
+        trusted.write_text(authority)
+        with served_by_tls(certified.write(tmp_path)) as url:
+            if by == "system":
+                program = "import sys; from tests.unit.registry.test_http import get; print(get(sys.argv[1]))"
+                environment = {**os.environ, "SSL_CERT_FILE": str(trusted)}
+                ran = subprocess.run(
+                    [sys.executable, "-c", program, url], capture_output=True, env=environment, check=False
+                )
+                assert ran.stdout == b"200\n", ran.stderr.decode()
+            else:
+                trust = Trust(str(trusted)) if by == "file" else Trust(certificates=lambda _: authority)
+                assert get(url, HttpClient(SHORT, trust=trust)) == 200
 
     def test_certificate_of_an_insecure_host_is_not_verified(self, secure: str) -> None:
         assert get(secure, HttpClient(SHORT, trust=Trust(insecure={secure.removeprefix("https://")}))) == 200
@@ -131,6 +159,8 @@ class _Server(http.server.ThreadingHTTPServer):
         b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 200,
         b"HTTP/1.1 200 OK\r\na: " + b"b" * 70_000 + b"\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 3, 4\r\n\r\nabcd",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n",
     ],
 )
 def test_answer_that_is_not_http_is_an_error(answer: bytes) -> None:
@@ -178,6 +208,55 @@ def test_url_is_sent_as_it_is_but_for_what_http_cannot_hold(path: str, sent: str
         with contextlib.suppress(TransientError):
             client.send(Request("GET", f"{url}{path}", {}, INQUIRY))
     assert asked[0].startswith(f"GET {sent} HTTP/1.1\r\n".encode())
+
+
+CHUNKS = b"3;a=b\r\nabc\r\n0002 \r\nde\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("fields", "body"),
+    [
+        pytest.param(b"transfer-encoding:\tChunked \r\n", CHUNKS, id="space after the coding"),
+        pytest.param(b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", CHUNKS, id="said twice"),
+        pytest.param(b"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n", CHUNKS, id="beside another length"),
+        pytest.param(b"Transfer-Encoding: identity\r\nContent-Length: 5\r\n", b"abcde", id="identity"),
+        pytest.param(b"Content-Length: 5 \r\n", b"abcde!", id="space after the length"),
+    ],
+)
+def test_body_ends_where_the_head_says(fields: bytes, body: bytes) -> None:
+    answer = b"HTTP/1.1 200 OK\r\n" + fields + b"\r\n" + body
+    with answering(answer) as url, HttpClient(SHORT).open(request_to(url)) as response:
+        assert response.length == (None if body == CHUNKS else 5)
+        assert b"".join(pieces_of(response)) == b"abcde"
+
+
+@pytest.mark.parametrize("size", [b"-5", b"+3", b"0x3", b"3_0", b"", b"f" * 40, b"z", b"3;" + b"x" * 70_000])
+def test_chunk_whose_size_is_none_breaks_the_answer(size: bytes) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + size + b"\r\nabc\r\n0\r\n\r\n"
+    with answering(answer, answer) as url:
+        with pytest.raises(TransientError, match="middle of a response"):
+            get(url)
+        with HttpClient(SHORT).open(request_to(url)) as response, pytest.raises(TransientError):
+            list(pieces_of(response))
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"204 No Content\r\nTransfer-Encoding: chunked", b"204 No Content\r\nContent-Length: 5", b"101 Other\r\nA: b"],
+)
+def test_answer_without_a_body_that_something_follows_ends_its_connection(head: bytes) -> None:
+    answered = threading.Event()
+
+    def answer(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 " + head + b"\r\n\r\n")
+        answered.wait(20)
+        connection.sendall(b"0\r\n\r\n")
+
+    client = HttpClient(SHORT)
+    with answering(answer, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as url:
+        assert get(url, client) == int(head[:3])
+        answered.set()
+        assert get(url, client) == 200
 
 
 def test_connection_that_ends_unanswered_is_transient() -> None:
@@ -334,6 +413,41 @@ class TestUploads:
             pieces = itertools.repeat(b"x" * BLOCK_BYTES, 400)
             assert HttpClient(SHORT).send(request_to(url, "PUT"), Body(pieces, 400 * BLOCK_BYTES)).status == 413
 
+    @pytest.mark.parametrize("closes", [False, True])
+    def test_early_refusal_is_read_although_nobody_reads_on(self, closes: bool) -> None:
+        answered = threading.Event()
+
+        def refuse(connection: socket.socket) -> None:
+            close = b"Connection: close\r\n" if closes else b""
+            connection.sendall(b"HTTP/1.1 413 No\r\n" + close + b"Content-Length: 0\r\n\r\n")
+            answered.wait(20)
+
+        client = HttpClient(Timeouts(connect=1, read=0.2))
+        body = Body(itertools.repeat(b"x" * BLOCK_BYTES, 400), 400 * BLOCK_BYTES)
+        with answering(refuse, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as url:
+            assert client.send(request_to(url, "PUT"), body, answer_within=20).status == 413
+            answered.set()
+            assert get(url, client) == 200  # by another connection
+
+    def test_body_may_be_read_as_slowly_as_an_answer_comes(self) -> None:
+        """The time to connect says nothing about it, and a part of several megabytes is not sent by one call."""
+        size = 16 * 1024 * 1024
+
+        def read_slowly(connection: socket.socket) -> None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 256 * 1024)
+            received = 65536  # at most, with the head
+            for wanted in range(0, size // 2, size // 8):
+                threading.Event().wait(0.3)
+                while received < wanted:
+                    received += len(connection.recv(65536))
+            while received < size:
+                received += len(connection.recv(65536))
+            connection.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
+
+        client = HttpClient(Timeouts(connect=0.1, read=1))
+        with answering(read_slowly) as url, client.open(request_to(url, "PUT"), Body([bytes(size)], size)) as response:
+            assert response.status_code == 201
+
     def test_connection_is_not_used_after_half_a_body(self) -> None:
         def refuse(connection: socket.socket) -> None:
             connection.sendall(b"HTTP/1.1 413 No\r\nContent-Length: 0\r\n\r\n")
@@ -397,6 +511,21 @@ class TestPool:
         now[0] += 61
         get(registry.url, client)
         assert registry.connections == 2
+
+    def test_what_is_left_of_an_earlier_answer_is_no_answer(self) -> None:
+        """Some servers send the body of an answer to HEAD."""
+
+        def answer(connection: socket.socket) -> None:
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n")
+            connection.recv(65536)
+            connection.sendall(b"abcHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+        client = HttpClient(SHORT)
+        with answering(answer, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as url:
+            assert client.send(request_to(url, "HEAD")).status == 200
+            with pytest.raises(TransientError, match="connection broke"):
+                get(url, client)
+            assert get(url, client) == 200
 
 
 class TestEnvironment:

@@ -1,6 +1,10 @@
 """Proxies of the environment: which one is used for which URL, and which credentials it receives."""
 
 import base64
+import http.server
+import ssl
+import threading
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -10,14 +14,16 @@ from local.registry import FakeRegistry
 from pullahead.cli.main import main
 from pullahead.errors import ConfigError, RegistryError, RegistryUnavailableError
 from pullahead.registry.errors import TransientError
-from pullahead.registry.request import port_of
+from pullahead.registry.http import HttpClient, Trust
+from pullahead.registry.request import Timeouts, port_of
 from pullahead.registry.sockets import Proxy, find_proxy
 from tests.certificates import self_signed
 from tests.fakes.internet import Internet
 from tests.fakes.tunnel import tunnel_to
+from tests.serving import serving
 from tests.unit.registry.guarding import LISTED, guarded, head, reference_at
 from tests.unit.registry.harness import SECRET
-from tests.unit.registry.test_http import answering, get
+from tests.unit.registry.test_http import answering, get, request_to
 
 ENCODED = base64.b64encode(f"user:{SECRET}".encode()).decode()
 
@@ -214,6 +220,47 @@ def test_proxy_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, addre
     monkeypatch.setenv("http_proxy", address)
     with pytest.raises(TransientError, match=cause):
         get("http://registry.example")
+
+
+@pytest.mark.parametrize("by_tls", [False, True])
+def test_blob_through_a_proxy_may_take_longer_than_all_else(
+    by_tls: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    certificate = self_signed(("127.0.0.1", "registry.example")).write(tmp_path)
+    read, body = threading.Event(), bytes(600_000)
+
+    class Slow(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body[:300_000])
+            read.wait(20)
+            self.wfile.write(body[300_000:])
+
+        def log_message(self, *_: object) -> None:
+            """Print nothing."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    with (
+        serving(server),
+        tunnel_to(f"127.0.0.1:{server.server_address[1]}", certificate if by_tls else None) as (proxy, _),
+    ):
+        monkeypatch.setenv("https_proxy", f"{'https' if by_tls else 'http'}://{proxy}")
+        client = HttpClient(Timeouts(connect=5, read=5), trust=Trust(str(certificate)))
+        with client.open(request_to("https://registry.example"), within=1) as response:
+            received = len(response.read_piece(5))
+            until = time.monotonic() + 1.1
+            while received < 300_000:
+                received += len(response.read_piece(5))
+            threading.Event().wait(max(0.0, until - time.monotonic()))
+            read.set()
+            while piece := response.read_piece(5):
+                received += len(piece)
+        assert received == len(body)
 
 
 def test_registry_behind_a_proxy_is_judged_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:

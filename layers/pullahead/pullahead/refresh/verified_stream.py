@@ -20,10 +20,16 @@ def verified_stream(
 ) -> Iterator[Iterator[bytes]]:
     """Read a blob, resuming where a connection breaks.
 
-    `check` is called for each piece and may raise to end the stream; `sent` is given the size of each piece that was
-    sent. The iterator raises as `read_blob` does, and DigestMismatchError in place of the last piece of wrong bytes.
+    `check` is called for each piece, and after each break, and may raise to end the stream; `sent` is given the size of
+    each piece that was sent. The iterator raises as `read_blob` does, and DigestMismatchError in place of the last
+    piece of wrong bytes.
     """
-    with read_blob(blob, source, 0, RetryPolicy(wait)) as pieces:
+
+    def must_stop() -> bool:
+        check()
+        return False
+
+    with read_blob(blob, source, 0, RetryPolicy(wait, must_stop)) as pieces:
         yield _verified(blob, source, pieces, check, sent)
 
 

@@ -20,6 +20,7 @@ Sources: IANA IPv4 and IPv6 Special-Purpose Address Registries; RFC 6761 and RFC
 import socket
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from itertools import zip_longest
 from typing import NamedTuple, Protocol
 from urllib.parse import SplitResult, urlsplit
 
@@ -167,7 +168,7 @@ class Guard:
         Raises: AccessDeniedError, OSError, UnicodeError.
         """
         host, port = url.hostname or "", port_of(url)
-        addresses = self._network.resolve(host, port)[:_MAX_ADDRESSES]
+        addresses = _of_both_families(self._network.resolve(host, port))[:_MAX_ADDRESSES]
         for address in addresses:
             self._check(url, permission, inquiry, address, port)
         sock = self._connect_first(addresses, port, seconds_left)
@@ -223,6 +224,13 @@ class Guard:
                 f"`upstreams` in the rules, or --insecure {place} for a command."
             )
         return inquiry.error(AccessDeniedError, f"{place} {what}, which is refused", advice=advice)
+
+
+def _of_both_families(addresses: Sequence[str]) -> Sequence[str]:
+    """Let IPv6 and IPv4 take turns, the best first: on some networks one leads nowhere (RFC 8305, section 4)."""
+    first = [address for address in addresses if (":" in address) == (":" in addresses[0])]
+    second = [address for address in addresses if address not in first]
+    return [address for turn in zip_longest(first, second) for address in turn if address is not None]
 
 
 def kind_of_host(host: str) -> _Kind | None:

@@ -67,9 +67,11 @@ _MAX_POOLS = 100
 _CONNECTIONS_PER_POOL = 32  # as many as threads ask one origin at once
 _KEPT_SECONDS = 60.0  # servers close idle connections after about as long
 _SMALL_BYTES = 64 * 1024
+_STALLED_SECONDS = 1.0  # for an answer that has come while nobody read a request
 _COMMON_HEADERS = {"User-Agent": "pullahead", "Accept-Encoding": "identity"}
 _IN_TARGETS = "/?:@!$&'()*+,;=%"  # characters that are sent as they are, besides letters, digits and `-._~`
 _LENGTH = re.compile(r"[0-9]{1,18}")
+_CHUNK_SIZE = re.compile(rb"[ \t]*+(0*[0-9A-Fa-f]{1,15})[ \t]*+(?:;[^\n]*+)?\r?\n")
 _MAX_LINE_BYTES = 64 * 1024
 _MAX_FIELDS = 100
 _FIELD = re.compile(r"([\w!#$%&'*+.^`|~-]++):[ \t]*+([^\r\n]*+)\r?\n", re.ASCII)
@@ -218,8 +220,10 @@ class _Guarded(_Base):
 
     call: _Call
     timed: DeadlineSocket | DeadlineTlsSocket
+    is_nested: bool  # TLS within TLS
     idle_since = float("-inf")
     tls_failure: BaseException | None = None
+    has_stalled = False  # sending: nobody reads
     putheader = http.client.HTTPConnection.putheader  # urllib3's looks for values that none of ours has
 
     def open(self) -> None:
@@ -246,6 +250,7 @@ class _Guarded(_Base):
             raise broken_connection(inquiry, error, connecting=True) from None
         # Of TLS within TLS the outer one is what bytes come from.
         self.timed = cast("DeadlineSocket", getattr(self.sock, "socket", self.sock))
+        self.is_nested = self.timed is not self.sock
         self.timed.limit(call.until)
 
     def _tunnel(self) -> None:
@@ -255,25 +260,37 @@ class _Guarded(_Base):
             raise self.call.tunnel_refused(error) from None
 
     def send_request(self, request: "_Prepared") -> None:
-        """Send a request. Its answer may have come before its body was sent, and the connection have ended."""
-        call = self.call
-        self.timed.settimeout(call.read_seconds if call.outgoing is None else call.connect_seconds)
+        """Send a request. Its answer may have come before its body was sent, and nobody read on, or the connection end.
+
+        A block may take as long as reading may; all of them together, any time.
+        """
+        call, self.has_stalled = self.call, False
+        self.timed.settimeout(call.read_seconds)
         try:
             self.putrequest(request.method or "", _target(call.url), skip_host=True, skip_accept_encoding=True)
             for name, value in request.headers.items():
                 self.putheader(name, value)
             self.endheaders()
-            for piece in call.outgoing or ():
-                self.send(piece)
+            for block in call.outgoing or ():
+                self.send(block)
+        except TimeoutError:
+            self.has_stalled = True
         except OSError as error:
             if error.errno not in _HUNG_UP:
                 raise
 
     def read_answer(self, pool: "_Pool") -> urllib3.HTTPResponse:
         """Read the head of the answer. One without a body gives the connection back to its pool."""
-        seconds, outgoing = self.call.answer_seconds, self.call.outgoing
-        self.timed.limit(self.call.until if seconds is None else time.monotonic() + seconds)
-        self.timed.settimeout(seconds or self.call.read_seconds)
+        call, outgoing, now = self.call, self.call.outgoing, time.monotonic()
+        seconds = call.answer_seconds or call.read_seconds
+        if self.has_stalled:
+            seconds, until = _STALLED_SECONDS, now + _STALLED_SECONDS
+        elif call.answer_seconds is not None:
+            until = now + seconds
+        else:
+            until = call.until if outgoing is None else max(call.until, now + seconds)
+        self.timed.limit(until)
+        self.timed.settimeout(seconds)
         answer = http.client.HTTPConnection.getresponse(self)  # urllib3's own would look for errors of mail in it
         if outgoing is not None and not outgoing.is_sent and self.sock is not None:
             # An early answer: the rest of the body cannot follow any more, and nothing else may.
@@ -324,15 +341,27 @@ class _FinalResponse(http.client.HTTPResponse):
         self.code, self.reason = self.status, reason.strip()
         fields = _read_fields(self.fp)
         self.headers = self.msg = cast("Any", fields)  # http.client wants no more of them than any mapping does
-        self.chunked = fields.getlist("Transfer-Encoding", [""])[0].lower() == "chunked"
-        self.chunk_left, self.length = None, None
+        codings = _transfer_codings(fields)
         length = single_value(fields, "Content-Length")
-        if self._method == "HEAD" or self.status in _BODILESS:  # type: ignore[attr-defined]
-            self.length = 0
-        elif not self.chunked and _LENGTH.fullmatch(length):
+        self.chunked, self.chunk_left, self.length = bool(codings), None, None
+        has_no_body = self._method == "HEAD" or self.status in _BODILESS  # type: ignore[attr-defined]
+        if has_no_body:
+            self.chunked, self.length = False, 0
+        elif not codings and _LENGTH.fullmatch(length):
             self.length = int(length)
         ends_with_connection = self.length is None and not self.chunked
-        self.will_close = ends_with_connection or self._check_close()  # type: ignore[attr-defined]
+        # What a server says to follow will follow, be it to an answer that has no body.
+        is_followed = self.status == http.HTTPStatus.SWITCHING_PROTOCOLS or (
+            self.status == http.HTTPStatus.NO_CONTENT and (codings or length not in ("", "0"))
+        )
+        self.will_close = bool(ends_with_connection or is_followed or self._check_close())  # type: ignore[attr-defined]
+
+    def _read_next_chunk_size(self) -> int:
+        """Read a chunk's size: hexadecimal digits alone, of which int() would take more. Raises ValueError."""
+        size = _CHUNK_SIZE.fullmatch(self.fp.readline(_MAX_LINE_BYTES))
+        if size is None:
+            raise ValueError("this is no chunk's size")
+        return int(size[1], 16)
 
     def _read_status(self) -> tuple[str, int, str]:
         while True:  # until the deadline of the socket
@@ -340,6 +369,15 @@ class _FinalResponse(http.client.HTTPResponse):
             if status == http.HTTPStatus.SWITCHING_PROTOCOLS or not 100 <= status < 200:
                 return version, status, reason
             _read_fields(self.fp)
+
+
+def _transfer_codings(fields: urllib3.HTTPHeaderDict) -> set[str]:
+    """Read how a body is coded for the transfer: chunked or not at all. Raises http.client.HTTPException for others."""
+    named = {each.strip().lower() for each in ",".join(fields.getlist("Transfer-Encoding", [])).split(",")}
+    codings = named - {"", "identity"}
+    if codings - {"chunked"}:
+        raise http.client.HTTPException("the transfer coding is unknown")
+    return codings
 
 
 def _read_fields(lines: Any) -> urllib3.HTTPHeaderDict:
@@ -439,12 +477,15 @@ class _GuardedAdapter(BaseAdapter):
         prepared = cast("_Prepared", request)
         pool = self.pool_for(prepared.call)
         connection = pool.take(prepared.call)
+        was_kept = connection.sock is not None
         try:
             connection.open()
             connection.send_request(prepared)
             answer = connection.read_answer(pool)
-        except BaseException:
+        except BaseException as error:
             pool.discard(connection)
+            if was_kept and isinstance(error, http.client.BadStatusLine):  # what is left of an earlier answer
+                raise http.client.RemoteDisconnected("the connection was kept") from None
             raise
         if _LOG.isEnabledFor(logging.DEBUG):  # without the query, which may be a signature
             _LOG.debug("%s %s: %s", request.method, re.sub(r"\?.*", "?…", request.url or ""), answer.status)
@@ -516,6 +557,8 @@ class Response:
         self._inquiry, self._response, self._raw = request.inquiry, response, response.raw
         self._ahead: int | None = None  # bytes that were received and not yet read; None: not known yet
         self._timed: DeadlineSocket | DeadlineTlsSocket | None = getattr(self._raw.connection, "timed", None)
+        # http.client takes a chunk that comes bit by bit for a broken one, and so does TLS a record within another TLS.
+        self._comes_by_calls = self._raw.chunked or getattr(self._raw.connection, "is_nested", True)
 
     def __enter__(self) -> Self:
         return self
@@ -527,8 +570,8 @@ class Response:
 
     @property
     def length(self) -> int | None:
-        """How long the body is said to be; None if it is not said, or cannot be true."""
-        text = single_value(self.headers, "Content-Length")
+        """How long the body is said to be; None if it is not said, cannot be true, or chunks tell it."""
+        text = "" if self._raw.chunked else single_value(self.headers, "Content-Length")
         return int(text) if _LENGTH.fullmatch(text) else None
 
     @property
@@ -562,7 +605,7 @@ class Response:
             return b""
         timed = self._timed
         try:
-            if timed is None or self._raw.chunked:  # http.client takes a chunk that comes bit by bit for a broken one
+            if timed is None or self._comes_by_calls:
                 self.limit(seconds)
                 return self._raw.read1(BLOCK_BYTES, decode_content=False) or b""
             timed.begin_piece(has_begun=bool(self._ahead))
@@ -595,8 +638,15 @@ class _PiecesError(Exception):
     """Carries what the iterator of a body raised past urllib3, which would take it for an error of the connection."""
 
 
+def _blocks(piece: bytes | memoryview) -> Iterator[bytes | memoryview]:
+    """Divide a piece into what is sent by one call, which one timeout bounds."""
+    view = memoryview(piece)
+    for begin in range(0, len(view), BLOCK_BYTES):
+        yield view[begin : begin + BLOCK_BYTES]
+
+
 class _Outgoing:
-    """A body that is sent piece by piece."""
+    """A body that is sent block by block."""
 
     def __init__(self, body: Body) -> None:
         self._body = body
@@ -609,7 +659,7 @@ class _Outgoing:
             left -= len(piece)
             if left < 0:
                 raise ValueError(f"a body of {self._body.size} bytes goes on after its end")
-            yield piece
+            yield from _blocks(piece)
         if left:
             raise ValueError(f"a body of {self._body.size} bytes ends {left} bytes too early")
         self.is_sent = True

@@ -169,6 +169,7 @@ def part_size(inquiry: Inquiry, answer: ReadResponse) -> int:
 _ACCEPT = {"Accept": media_types.ACCEPT}
 _CONTENT = {"Content-Type": "application/octet-stream"}
 _STORED = (200, 201, 204)  # 201 by the specification; some answer a repetition otherwise
+_MANIFEST_STORED = (*_STORED, 202)  # Quay's answer, and that of distribution before 2.1
 _CONDITION_REFUSED = (400, 405, 412, 417, 428, 501)
 _MOVED = tuple(status for status in REDIRECTS if may_be_repeated("PUT", status))
 _TIMEOUTS = Timeouts(read=60.0)
@@ -261,7 +262,7 @@ class OciTarget:
         request = Request("PUT", url, {"Content-Type": manifest.descriptor.media_type}, inquiry)
         try:
             if tag is None:
-                answer = self._answer(request, repository, _STORED, manifest.content)
+                answer = self._answer(request, repository, _MANIFEST_STORED, manifest.content)
             else:
                 answer = self._put_tag(request, repository, tag, manifest, if_version)
         except TagImmutableError:
@@ -301,16 +302,16 @@ class OciTarget:
         """
         if if_version and not if_version.startswith("W/"):
             conditional = request._replace(headers={**request.headers, "If-Match": if_version})
-            statuses = (*_STORED, *_CONDITION_REFUSED)
+            statuses = (*_MANIFEST_STORED, *_CONDITION_REFUSED)
             answer = self._answer(conditional, repository, statuses, manifest.content, refuse=refused_tag)
-            if answer.status in _STORED:
+            if answer.status in _MANIFEST_STORED:
                 return answer
             held = self.read_manifest(repository, tag)
             if held is None or held.version != if_version:
                 cause = f"writing {self._registry}/{repository}:{tag}: somebody else has moved the tag meanwhile"
                 raise ConflictError(cause)
         # Without a condition, 412 is how Harbor refuses to move an immutable tag.
-        return self._answer(request, repository, _STORED, manifest.content, refuse=refused_tag)
+        return self._answer(request, repository, _MANIFEST_STORED, manifest.content, refuse=refused_tag)
 
     def lists_referrers(self, repository: str, digest: Digest) -> bool:
         """GET the referrers, whatever they are."""

@@ -103,7 +103,10 @@ class Session:
         while True:
             tried += 1
             try:
-                return receive(self._answer(request, deadline, statuses, content, refuse), deadline)
+                response = self._answer(request, deadline, statuses, content, refuse)
+                may_be_late = request.method == "PUT" or content is not None
+                until = max(deadline, self._retries.clock() + _DRAIN_SECONDS) if may_be_late else deadline
+                return receive(response, until)
             except TransientError as transient:
                 wait = self._wait_after(tried, transient, request) if tried < tries else None
                 if wait is None or self._retries.clock() + wait >= deadline:
@@ -136,10 +139,11 @@ class Session:
             with self._http.open(
                 _with(request, authorization), body, within=self._timeouts.total, answer_within=_COMMIT_SECONDS
             ) as response:
+                deadline = self._retries.clock() + self._timeouts.total  # sending may have taken any time
                 if response.status_code == 401 and self._renewed(request, response, authorization, deadline):
                     cause = "the registry refused the token that it had accepted before"
                     raise request.inquiry.error(UploadLostError, cause, status=401)
-                checked = self._checked(request, response, deadline, statuses, failed_answer)
+                checked = self._checked(request, response, statuses, failed_answer)
                 content = self.receive_body(checked, request, MAX_ANSWER_BYTES, deadline)
                 return ReadResponse(checked.status_code, checked.headers, content)
         except TransientError as transient:
@@ -178,13 +182,13 @@ class Session:
         refuse: Refuse,
     ) -> Response:
         if self._limits is not None and self._limits.wants_news(request):
-            self._drop(self._ask_as_known(request._replace(method="HEAD"), deadline, None), request, deadline)
+            self._drop(self._ask_as_known(request._replace(method="HEAD"), deadline, None), request)
 
         def ask(hop: Request, until: float) -> Response:
             return self._ask_as_known(hop, until, content)
 
         response = self._follow(request, deadline, ask, statuses)
-        return self._checked(request, response, deadline, statuses, refuse)
+        return self._checked(request, response, statuses, refuse)
 
     def _follow(
         self,
@@ -202,7 +206,7 @@ class Session:
             is_done = response.status_code in statuses or response.status_code not in REDIRECTS
             if is_done or not may_be_repeated(request.method, response.status_code):
                 return response
-            self._drop(response, request, deadline)
+            self._drop(response, request)
             request = moved(request, response.headers)
         raise request.inquiry.error(RegistryUnavailableError, f"redirected more than {MAX_REDIRECTS} times")
 
@@ -220,7 +224,7 @@ class Session:
             )
         if not again:
             return response
-        self._drop(response, request, deadline)
+        self._drop(response, request)
         return self._ask_with_token(request, deadline, content)[0]
 
     def _has_other_authorization(
@@ -246,7 +250,7 @@ class Session:
             return self._send(hop, until, None, None)
 
         with self._follow(root, deadline, ask) as challenged:
-            body = self._read_error(challenged, root, deadline)
+            body = self._read_error(challenged, root)
         failure = failed_answer(request.inquiry, ReadResponse(challenged.status_code, challenged.headers, body))
         if isinstance(failure, TransientError) and challenged.status_code != 401:
             raise failure
@@ -270,7 +274,7 @@ class Session:
             renewed = self._renewed(request, response, authorization, deadline)
         if renewed is None:
             return response, authorization
-        self._drop(response, request, deadline)
+        self._drop(response, request)
         return self._send(request, deadline, renewed, content), renewed
 
     def _renewed(self, request: Request, response: Response, authorization: str | None, deadline: float) -> str | None:
@@ -282,7 +286,7 @@ class Session:
         if challenge is None:
             return None
         if challenge.scheme != "basic":
-            self._drop(response, request, deadline)  # so that the token can be fetched by the same connection
+            self._drop(response, request)  # so that the token can be fetched by the same connection
         renewed = self._tokens.renew(about, challenge, authorization, deadline)
         return None if challenge.scheme == "basic" and renewed == authorization else renewed
 
@@ -323,18 +327,16 @@ class Session:
             return self._send(hop, until, authorization if hop.identified else None, content)
 
         response = self._follow(request, deadline, ask)
-        checked = self._checked(request, response, deadline, (200,), failed_answer)
+        checked = self._checked(request, response, (200,), failed_answer)
         return self.receive_body(checked, request, MAX_ERROR_BODY_BYTES, deadline)
 
     # --- answers --------------------------------------------------------------------------------------------------
 
-    def _checked(
-        self, request: Request, response: Response, deadline: float, statuses: Collection[int], refuse: Refuse
-    ) -> Response:
+    def _checked(self, request: Request, response: Response, statuses: Collection[int], refuse: Refuse) -> Response:
         if response.status_code in statuses:
             return response
         with response:
-            body = self._read_error(response, request, deadline)
+            body = self._read_error(response, request)
         inquiry = self.identified(request) if response.status_code in _BY_CREDENTIAL else request.inquiry
         failure = refuse(inquiry, ReadResponse(response.status_code, response.headers, body))
         is_led_elsewhere = request.sent_by != "" and not self._may_authorize(request)
@@ -344,15 +346,15 @@ class Session:
             raise request.inquiry.error(AccessDeniedError, cause, status=response.status_code, advice=advice) from None
         raise _by_another_host(request, response, failure) from None
 
-    def _drop(self, response: Response, request: Request, deadline: float) -> None:
+    def _drop(self, response: Response, request: Request) -> None:
         """Read an answer that is not needed, so that its connection can be used again."""
         with response:
-            self._read_error(response, request, deadline)
+            self._read_error(response, request)
 
-    def _read_error(self, response: Response, request: Request, deadline: float) -> bytes:
+    def _read_error(self, response: Response, request: Request) -> bytes:
         """Read the body of an answer of which the status says enough: b"" if it is too long or breaks off."""
         try:
-            response.limit(min(deadline - self._retries.clock(), _DRAIN_SECONDS))
+            response.limit(_DRAIN_SECONDS)
             return read_all(response, request.inquiry, MAX_ERROR_BODY_BYTES)
         except (TransientError, RegistryTimeoutError, RegistryUnavailableError, ResponseTooLargeError):
             return b""

@@ -198,10 +198,8 @@ def _file_trust(path: str) -> ssl.SSLContext:
 @functools.lru_cache(maxsize=100)
 def own_trust(pem: str) -> ssl.SSLContext:
     """Trust the certificates of a text, and no others. Raises ssl.SSLError and ValueError."""
-    # Not `create_default_context`: for empty text it would trust what the machine does, and in newer Pythons refuse
-    # private authorities whose certificates do not identify keys.
+    # Not `create_default_context`: for empty text it would trust what the machine does.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     # What stands between certificates may be in any letters.
     context.load_verify_locations(cadata=pem.encode("ascii", "ignore").decode())
     return _with_deadlines(context)
@@ -217,6 +215,12 @@ def no_verification() -> ssl.SSLContext:
 
 
 def _with_deadlines(context: ssl.SSLContext) -> ssl.SSLContext:
+    """Let a context make our sockets, and trust what OpenSSL and Go trust.
+
+    Python 3.13 refuses private authorities whose certificates do not identify keys; older ones, a certificate that is
+    trusted itself.
+    """
+    context.verify_flags = context.verify_flags & ~ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
     context.sslsocket_class = DeadlineTlsSocket
     return context
 

@@ -5,7 +5,7 @@ import http.server
 import re
 import socket
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -29,7 +29,7 @@ UPLOADS = f"/v2/{REPOSITORY}/blobs/uploads/"
 class Reply(NamedTuple):
     """An answer. `reads` False: it is sent before the body is read; `hangs_up`: the connection ends after it.
 
-    `after_seconds` is how long the answer takes once the body is read.
+    `after_seconds` is how long the answer takes once the body is read; `meanwhile` is what happens in this time.
     """
 
     status: int
@@ -38,6 +38,7 @@ class Reply(NamedTuple):
     reads: bool = True
     hangs_up: bool = False
     after_seconds: float = 0.0
+    meanwhile: Callable[[], object] = lambda: None
 
 
 HANG_UP = Reply(0, hangs_up=True)
@@ -151,6 +152,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             asked.body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
         if reply.after_seconds:
             threading.Event().wait(reply.after_seconds)
+        reply.meanwhile()
         if reply.status:
             self.send_response(reply.status)
             for name, value in {"Content-Length": str(len(reply.body)), **reply.headers}.items():

@@ -7,6 +7,7 @@ import pytest
 
 from pullahead.errors import (
     AccessDeniedError,
+    DigestMismatchError,
     ManifestRefusedError,
     NotFoundError,
     RateLimitedError,
@@ -25,6 +26,7 @@ from tests.unit.registry.push.harness import (
     HANG_UP,
     REPOSITORY,
     SECRET,
+    TIMEOUTS,
     UPLOADS,
     Pieces,
     Reply,
@@ -218,6 +220,36 @@ def test_registry_that_verifies_a_blob_for_long_is_waited_for(registry: Scripted
     registry.on("PUT", UPLOADS, CREATED._replace(after_seconds=0.5))
     target = target_of(registry, timeouts=Timeouts(connect=2, read=0.2))
     assert target.stream_blob(REPOSITORY, BLOB, Pieces().open) is Offered.COPIED
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        pytest.param(CREATED, None, id="stored"),
+        pytest.param(oci_error(400, "DIGEST_INVALID"), DigestMismatchError, id="refused"),
+        pytest.param(Reply(401, {"WWW-Authenticate": 'Bearer realm="{base}/token"'}), UploadLostError, id="denied"),
+    ],
+)
+def test_stream_may_take_longer_than_all_else(
+    registry: ScriptedRegistry, answer: Reply, error: type[RegistryError] | None
+) -> None:
+    """A layer of some gigabytes takes minutes, and its answer counts all the same."""
+    time, began = FakeTime(), FakeTime().now
+    headers = {name: value.format(base=f"http://{registry.host}") for name, value in answer.headers.items()}
+    registry.on("POST", UPLOADS, WANTED)
+    registry.on("PUT", UPLOADS, answer._replace(headers=headers))
+    registry.on("GET", "/token", Reply(200, body=b'{"token": "another"}'))
+
+    def slow_pieces() -> Iterator[bytes]:
+        yield CONTENT[:5]
+        time.sleep(10 * TIMEOUTS.total)
+        yield CONTENT[5:]
+
+    outcome = pytest.raises(error) if error else contextlib.nullcontext()
+    with outcome:
+        opened = contextlib.nullcontext(slow_pieces())
+        assert target_of(registry, time=time).stream_blob(REPOSITORY, BLOB, lambda: opened) is Offered.COPIED
+    assert time.now - began == 10 * TIMEOUTS.total
 
 
 def test_connections_are_used_again(registry: ScriptedRegistry) -> None:

@@ -37,6 +37,17 @@ def test_manifest_is_sent_byte_for_byte(registry: ScriptedRegistry) -> None:
         assert (asked.body, asked.headers["Content-Type"]) == (IMAGE.root.content, IMAGE.root.descriptor.media_type)
 
 
+@pytest.mark.parametrize("status", [200, 202, 204])
+@pytest.mark.parametrize(("tag", "version"), [(None, ""), ("1.0", ""), ("1.0", '"v7"')])
+def test_manifest_is_stored_though_the_answer_is_not_201(
+    registry: ScriptedRegistry, status: int, tag: str | None, version: str
+) -> None:
+    """Quay answers 202, and so did distribution before 2.1."""
+    registry.on("PUT", "/manifests/", Reply(status))
+    target_of(registry).put_manifest(REPOSITORY, IMAGE.root, tag, if_version=version)
+    assert len(registry.asked) == 1
+
+
 @pytest.mark.parametrize(
     ("reply", "kind"),
     [

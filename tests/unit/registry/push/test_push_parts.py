@@ -13,6 +13,7 @@ from tests.unit.registry.push.harness import (
     HANG_UP,
     REPOSITORY,
     SECRET,
+    TIMEOUTS,
     UPLOADS,
     Reply,
     ScriptedRegistry,
@@ -109,6 +110,16 @@ def test_close_whose_answer_was_lost_is_a_success(registry: ScriptedRegistry) ->
     registry.on("PUT", UPLOADS, HANG_UP, oci_error(404, "BLOB_UPLOAD_UNKNOWN"))
     registry.on("HEAD", f"/blobs/{BLOB.digest}$", Reply(200))
     target_of(registry).complete_upload(REPOSITORY, upload_of(registry), BLOB)
+
+
+def test_close_that_takes_longer_than_all_else_is_a_success(registry: ScriptedRegistry) -> None:
+    """The registry reads the whole blob again."""
+    time = FakeTime()
+    registry.on("POST", UPLOADS, Reply(202, {"Location": f"{UPLOADS}1"}))
+    registry.on("PUT", UPLOADS, Reply(201, meanwhile=lambda: time.sleep(2 * TIMEOUTS.total)))
+    target = target_of(registry, time=time)
+    target.complete_upload(REPOSITORY, target.begin_upload(REPOSITORY), BLOB)
+    assert registry.count("PUT") == 1
 
 
 def test_upload_that_is_gone_without_its_blob_is_lost(registry: ScriptedRegistry) -> None:
