@@ -22,7 +22,7 @@ logger, metrics = new_logger(), Metrics()  # the handlers' own: Powertools keeps
 
 def add_checks(results: Iterable[MessageResult]) -> None:
     """Count checks, failed checks, refreshes that a rate limit deferred, that run and that wait, what was put back into
-    the queue, ignored events, and failures of the pull through cache."""
+    the queue or left to the schedule, ignored events, and failures of the pull through cache."""
     for result in results:
         if not isinstance(result, CheckResult | ListResult):
             _add_other(result)
@@ -44,6 +44,8 @@ def _add_other(result: StartedWaiting | IgnoredEvent | CacheFailed | PutBack | L
         add_metric("EventsIgnored", 1, why=result.why.value)
     elif isinstance(result, CacheFailed):
         metrics.add_metric("CacheFailures", MetricUnit.Count, 1)
+    elif isinstance(result, LeftToSchedule):
+        metrics.add_metric("ChecksLeftToSchedule", MetricUnit.Count, result.mirrors)
 
 
 def _add_refreshes(result: StartedWaiting) -> None:
