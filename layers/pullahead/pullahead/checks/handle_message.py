@@ -15,8 +15,7 @@ from pullahead.checks.late_referrers import SECONDS_OF_LOOK, LookForReferrers
 from pullahead.checks.listing import Listing, ListResult, ListTags
 from pullahead.checks.ports import CheckQueue
 from pullahead.checks.pull_through_cache import CacheFailed, cache_failures_of, record_cache_result
-from pullahead.checks.put_back import SHORTEST_SECONDS, PutBack
-from pullahead.checks.scans import LeftToSchedule
+from pullahead.checks.put_back import LeftToSchedule, PutBack, put_back_look
 from pullahead.checks.upstream_pool import Backoffs, RemainingSeconds, UpstreamPool, without_end
 from pullahead.clock import Clock
 from pullahead.errors import PullaheadError
@@ -149,15 +148,19 @@ class MessageHandler:
         self, request: CheckRequest | ReferrerNamed, remaining_seconds: RemainingSeconds
     ) -> Sequence[MessageResult]:
         if remaining_seconds() < SECONDS_OF_LOOK:
-            return [self._send(PutBack(request, SHORTEST_SECONDS))]
+            return [self._look_later(request)]
         pool = self.make_pool(self._backoffs_of_looks, remaining_seconds)
         if isinstance(request, ReferrerNamed):
             looks = self._look_for_referrers.named(request, pool, remaining_seconds)
         else:
             looks = self._look_for_referrers(request, pool, remaining_seconds)
-        left = [self._send(PutBack(each, SHORTEST_SECONDS)) for each in looks.left]
+        left = [self._look_later(each) for each in looks.left]
         started = [self._refresh_queue.start_waiting()] if any(map(_waits, looks.results)) else []
         return [*looks.results, *left, *started]
+
+    def _look_later(self, request: CheckRequest | ReferrerNamed) -> PutBack | LeftToSchedule:
+        later = put_back_look(request, self._clock())
+        return self._send(later) if isinstance(later, PutBack) else later
 
     def _check(self, requests: Sequence[CheckRequest], pool: UpstreamPool) -> list[MessageOutcome]:
         if not requests:

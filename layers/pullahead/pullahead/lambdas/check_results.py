@@ -10,8 +10,7 @@ from pullahead.checks.ecr_events import IgnoredEvent
 from pullahead.checks.handle_message import MessageResult
 from pullahead.checks.listing import ListResult
 from pullahead.checks.pull_through_cache import CacheFailed
-from pullahead.checks.put_back import PutBack
-from pullahead.checks.scans import LeftToSchedule
+from pullahead.checks.put_back import LeftToSchedule, PutBack
 from pullahead.errors import PullaheadError
 from pullahead.lambdas.log_lines import new_logger
 from pullahead.lambdas.metrics import add_failed_check, add_metric
@@ -64,7 +63,7 @@ def log_results(results: Sequence[MessageResult]) -> None:
             request, delay = result.request.to_event(), result.delay_seconds
             logger.info("put back into the queue", extra={"request": request, "delay_seconds": delay})
         elif isinstance(result, LeftToSchedule):
-            logger.warning("too many mirrors to look at after a scan", extra=result._asdict())
+            logger.warning("left to the schedule", extra=result._asdict())
         elif isinstance(result, IgnoredEvent):
             logger.debug("event ignored", extra=result._asdict())
         elif result.error is not None:
