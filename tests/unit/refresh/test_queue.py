@@ -128,6 +128,14 @@ class TestFull:
         assert queue.one.start_waiting(count=True) == StartedWaiting(running=2, waiting=3)
         assert queue.one.start_waiting(queue.end("1"), count=True)[3:5] == (2, 2)
 
+    def test_counts_of_slots_are_compared_with_them_by_the_schedule_alone(self) -> None:
+        queue = QueueingService(2, *"12345")
+        queue.ask(*(queue.stale(tag) for tag in "12345"))
+        queue.one.start_waiting(queue.end("1"))
+        assert queue.script.count("recount") == 0
+        queue.one.start_waiting(count=True)
+        assert queue.script.count("recount") == 1
+
 
 class TestShares:
     def test_registry_that_holds_most_slots_lets_the_others_start(self) -> None:

@@ -111,12 +111,14 @@ class RefreshQueue:
     def start_waiting(self, ended: str = "", *, count: bool = False) -> StartedWaiting:
         """Free the slot of the execution that has `ended`, if given, and start waiting refreshes while slots are free.
 
-        `count` also looks at lines that nobody remembers, and counts. Raises: StorageError, ConfigError; refreshes that
-        were started before stay started.
+        `count` also looks at lines that nobody remembers, counts, and has the counts of the slots compared with them.
+        Raises: StorageError, ConfigError; refreshes that were started before stay started.
         """
         if ended:
             self._slots.release(ended)
         freed = tuple(slot.name for slot in self._free_expired())
+        if count:
+            self._slots.recount()
         taken = Counter(self._slots.taken())
         running = taken.total()
         lines = self._lines(complete=count) if count or running < self._at_most else frozenset()
