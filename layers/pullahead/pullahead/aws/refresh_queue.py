@@ -9,14 +9,13 @@ Waiting refreshes are one item a mirror, in the line of their upstream registry,
 all; whatever it left there is read as the line of the host `LINE_OF_0_1`.
 """
 
-import random
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from pullahead.aws.back_off import wait_between_tries
 from pullahead.aws.dynamodb import (
     DamagedItemError,
     Item,
@@ -31,6 +30,7 @@ from pullahead.aws.dynamodb import (
     update_write,
 )
 from pullahead.aws.newer_items import NewerItems
+from pullahead.clock import Wait
 from pullahead.errors import InvalidEventError, StorageError
 from pullahead.messages import RefreshRequest
 from pullahead.mirrors.stored_form import names_subject
@@ -53,13 +53,9 @@ _COUNTED: Final = "#held > :zero AND #hosts.#host > :zero"
 _COUNT_OFF: Final = "SET #held = #held - :one, #hosts.#host = #hosts.#host - :one"
 
 
-def _wait(tried: int) -> None:
-    """Wait a random part of 50 ms, 100 ms, 200 ms ...: transactions on one item refuse each other."""
-    time.sleep(random.SystemRandom().random() * 0.05 * 2**tried)
-
-
 class DynamoRefreshSlots:
-    """Implements `pullahead.refresh.ports.RefreshSlots`. `wait` is given the number of tries that met another write.
+    """Implements `pullahead.refresh.ports.RefreshSlots`. `wait` is given the number of tries that met another write:
+    transactions on one item refuse each other.
 
     Counts that only a newer version can read count as full; damaged ones, and those that somebody has deleted, are
     counted anew. A slot that only a newer version can read is its own to free; a damaged one is freed.
@@ -69,7 +65,7 @@ class DynamoRefreshSlots:
         self,
         client: "DynamoDBClient",
         table: str,
-        wait: Callable[[int], None] = _wait,
+        wait: Wait = wait_between_tries,
         newer: NewerItems | None = None,
     ) -> None:
         self._table, self._wait, self._newer = Table(client, table), wait, newer or NewerItems()
