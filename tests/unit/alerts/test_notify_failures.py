@@ -239,14 +239,29 @@ class TestMoreAlertsThanMarks:
         key = incident_key(alert(0))
         service.incidents.stored[key] = Incident(key, told_at=NOW - timedelta(minutes=10))
         held = msgspec.structs.replace(alert(pairs), at=began)
-        service.keep(unfresh(held.mirror, State.STALE, began, alerted=(held.kind,), pending=(held,)))
+        service.keep(
+            unfresh(MirrorKey("mirror/app", f"{pairs}"), State.STALE, began, alerted=(held.kind,), pending=(held,))
+        )
         for number in range(pairs):
             first = alert(number)
             over = msgspec.structs.replace(first, kind=AlertKind.RECOVERED, of=first.kind)
-            service.keep(fresh(first.mirror, NOW).with_changes(pending=(first, over)))
+            service.keep(fresh(MirrorKey("mirror/app", f"{number}"), NOW).with_changes(pending=(first, over)))
         reviewed = [service.review().notifications, service.review(minutes=5).notifications]
         assert [(each.dropped, each.left, each.held_back) for each in reviewed] == [(pairs - 1, 1, 1), (1, 0, 1)]
         assert service.sent_alerts(minutes=50) == ["mirrors are not checked", f"{held.mirror} is missing in ECR"]
+
+    def test_alert_of_a_mirror_that_was_reported_before_is_sent_a_day_later_though_many_others_were_sent(self) -> None:
+        service = ReviewedMirrors("a", "b")
+        service.stale("a")
+        assert service.sent_alerts() == ["mirror/a:1.0 is stale"]
+        service.check(FRESH, "a", minutes=5)
+        assert service.sent_alerts() == ["mirror/a:1.0 is fresh again"]
+        service.stale()
+        assert service.sent_alerts() == ["mirror/b:1.0 is stale"]
+        (incident,) = (each for key, each in service.incidents.stored.items() if key.startswith("STALE"))
+        service.incidents.stored[incident.key] = incident_without_marks(incident, service.clock())
+        assert service.sent_alerts(minutes=5) == []
+        assert service.sent_alerts(hours=23) == ["mirror/a:1.0 is stale"]
 
     def test_pair_that_could_not_be_noted_is_dropped_by_the_next_review(self) -> None:
         service = ReviewedMirrors()
