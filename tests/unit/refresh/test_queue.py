@@ -270,9 +270,19 @@ class TestDropped:
         for tag in tags:
             queue.wait(queue.stale(tag))
         queue.records.stored.clear()
-        assert len(queue.one.start_waiting().dropped) == 1000
+        first = queue.one.start_waiting()
+        assert (len(first.dropped), first.more) == (1000, True)
         assert queue.script.count("load") <= 1000 / 20
-        assert len(queue.one.start_waiting().dropped) == 500
+        second = queue.one.start_waiting()
+        assert (len(second.dropped), second.more) == (500, False)
+
+    def test_refreshes_that_a_newer_version_will_start_are_not_examined_again_and_again(self) -> None:
+        tags = [str(number) for number in range(1001)]
+        queue = QueueingService(20, *tags)
+        for tag in tags:
+            queue.wait(queue.stale(tag))
+            queue.waiting_refreshes.take_over(mirror(tag).key)
+        assert not queue.one.start_waiting().more
 
 
 class TestCopiesAhead:

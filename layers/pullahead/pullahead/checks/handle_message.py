@@ -132,7 +132,7 @@ class MessageHandler:
         if isinstance(message, ScanFinished):
             return self._after_scan(message)
         if isinstance(message, StartWaitingRequest):
-            return [self._refresh_queue.start_waiting(message.ended, count=not message.ended)]
+            return [self._start_waiting(message.ended, count=not message.ended and not message.again)]
         return []
 
     def _after_scan(self, finished: ScanFinished) -> Sequence[MessageResult]:
@@ -155,8 +155,14 @@ class MessageHandler:
         else:
             looks = self._look_for_referrers(request, pool, remaining_seconds)
         left = [self._look_later(each) for each in looks.left]
-        started = [self._refresh_queue.start_waiting()] if any(map(_waits, looks.results)) else []
+        started = [self._start_waiting()] if any(map(_waits, looks.results)) else []
         return [*looks.results, *left, *started]
+
+    def _start_waiting(self, ended: str = "", *, count: bool = False) -> StartedWaiting:
+        started = self._refresh_queue.start_waiting(ended, count=count)
+        if started.more:
+            self._queue.send([StartWaitingRequest(again=True)])
+        return started
 
     def _look_later(self, request: CheckRequest | ReferrerNamed) -> PutBack | LeftToSchedule:
         later = put_back_look(request, self._clock())
@@ -175,7 +181,7 @@ class MessageHandler:
         outcomes = [self._after(request, each) for request, each in zip(requests, checked, strict=True)]
         waiting = [number for number, outcome in enumerate(outcomes) if any(map(_waits, outcome.results))]
         if waiting:
-            started = _outcome(lambda: [self._refresh_queue.start_waiting()])
+            started = _outcome(lambda: [self._start_waiting()])
             for number in waiting[:1] if started.error is None else waiting:
                 before = outcomes[number]
                 outcomes[number] = MessageOutcome((*before.results, *started.results), before.error or started.error)
