@@ -20,7 +20,7 @@ from pullahead.errors import (
     Side,
     StorageError,
 )
-from pullahead.messages import CheckRequest, ListRequest, Message, StartWaitingRequest
+from pullahead.messages import CheckRequest, ListRequest, Message, ReferrerNamed, StartWaitingRequest
 from pullahead.mirrors.record import MirrorRecord, State
 from pullahead.oci import Descriptor, Reference, parse_reference
 from pullahead.refresh.ports import Slot, StartResult
@@ -476,6 +476,13 @@ class TestTimeOfTheFunction:
         assert batches.clock() - began <= timedelta(hours=1)
         why = "for an hour there was no time to look for its referrers"
         assert outcome.results == [LeftToSchedule("mirror/a.example", 1, why)]
+
+    def test_webhook_for_more_mirrors_than_are_looked_up_says_how_many_are_left(self) -> None:
+        batches = Batches(*(of_host("a.example", f"{number}") for number in range(1001)))
+        (outcome,) = batches.handle(ReferrerNamed("a.example/mirror/a.example", f"sha256:{0:064}", batches.clock()))
+        *_, left = outcome.results
+        assert isinstance(left, LeftToSchedule)
+        assert (left.repository, left.mirrors) == ("a.example/mirror/a.example", 1)
 
     def test_slow_listing_of_referrers_does_not_make_checks_leave_the_registry_alone(self) -> None:
         batches = Batches(of_host("a.example"))

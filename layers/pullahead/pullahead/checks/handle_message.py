@@ -156,7 +156,7 @@ class MessageHandler:
             looks = self._look_for_referrers(request, pool, remaining_seconds)
         left = [self._look_later(each) for each in looks.left]
         started = [self._start_waiting()] if any(map(_waits, looks.results)) else []
-        return [*looks.results, *left, *started]
+        return [*looks.results, *left, *looks.to_schedule, *started]
 
     def _start_waiting(self, ended: str = "", *, count: bool = False) -> StartedWaiting:
         started = self._refresh_queue.start_waiting(ended, count=count)
