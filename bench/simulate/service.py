@@ -136,6 +136,9 @@ class _Slots:
     def taken(self) -> Mapping[str, int]:
         return Counter(slot.host for slot in self.held.values())
 
+    def recount(self) -> None:
+        """They are counted each time."""
+
     def oldest(self, most: int) -> Sequence[Slot]:
         return sorted(self.held.values(), key=lambda slot: slot.until)[:most]
 

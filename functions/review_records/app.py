@@ -38,7 +38,7 @@ def report(reviewed: Reviewed) -> None:
     scanned = {"scanned": scan.records, "retired": scan.retired, "repaired": scan.repaired}
     logger.info("reviewed", extra={**counts, "sent": notifications.sent, **scanned})
     if notifications.left:
-        text = "there was no time to remove alerts that were sent from all of their records; the next reviews do"
+        text = "alerts that were sent, or are over, could not be removed from all of their records; the next reviews do"
         logger.warning(text, extra={"records_left": notifications.left})
     if scan.repaired:
         logger.warning("records were not in the index of reviews as they should be; they are now", extra=scanned)

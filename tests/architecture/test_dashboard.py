@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.architecture.sam_template import FUNCTION, Template, real_template
-from tests.architecture.source import sources
+from tests.architecture.source import ROOT, sources
 
 SEARCH = re.compile(
     r"SEARCH\('\{Pullahead,(?P<dimensions>[a-z,]+)\} MetricName=\"(?P<name>\w+)\" service=\"<AWS::StackName>\"'"
@@ -98,6 +98,11 @@ def test_every_metric_drawn_is_emitted() -> None:
 
 def test_every_metric_emitted_is_drawn() -> None:
     assert {name for name in emitted() if name[0].isupper()} - drawn(real_template()) == set()
+
+
+def test_every_metric_emitted_is_documented() -> None:
+    documented = set(re.findall(r"`(\w+)`", (ROOT / "docs/operating.md").read_text()))
+    assert emitted() <= documented
 
 
 def test_wrong_metrics_are_found() -> None:

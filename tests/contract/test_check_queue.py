@@ -15,6 +15,7 @@ from tests.contract.local_services import client, moto_server, new_name
 from tests.fakes.memory import FakeCheckQueue
 
 NOW = datetime(2026, 11, 24, 9, 5, tzinfo=UTC)
+URL = "https://sqs/q"
 
 
 def check(number: int, path: str = "mirror/app", tags: int = 1) -> CheckRequest:
@@ -57,6 +58,19 @@ def received(sqs: Any, url: str) -> list[CheckRequest]:
     while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
         found += [CheckRequest.from_json(message["Body"]) for message in messages]
     return found
+
+
+def entries(*numbers: int) -> list[dict[str, Any]]:
+    """Write some checks as entries of a call."""
+    return [{"Id": str(number), "MessageBody": check(number).to_json(), "DelaySeconds": 0} for number in numbers]
+
+
+def refusal(*numbers: int) -> dict[str, Any]:
+    """Answer a call of which SQS did not take some entries, by a fault of its own."""
+    return {
+        "Successful": [],
+        "Failed": [{"Id": str(number), "SenderFault": False, "Code": "InternalError"} for number in numbers],
+    }
 
 
 def by_repository(requests: list[CheckRequest]) -> list[CheckRequest]:
@@ -102,12 +116,29 @@ class TestSqs:
         with Stubber(sqs):
             SqsCheckQueue(sqs, "https://sqs/q").send([])
 
-    def test_refused_entry_is_an_error_with_its_code(self, sqs: Any) -> None:
-        failed = {"Id": "1", "SenderFault": False, "Code": "InternalError", "Message": "no"}
+    def test_entry_that_sqs_did_not_take_is_sent_again_alone(self, sqs: Any) -> None:
+        waits = list[int]()
+        with Stubber(sqs) as stub:
+            stub.add_response("send_message_batch", refusal(0, 2), {"QueueUrl": URL, "Entries": entries(0, 1, 2)})
+            stub.add_response("send_message_batch", refusal(2), {"QueueUrl": URL, "Entries": entries(0, 2)})
+            stub.add_response("send_message_batch", refusal(), {"QueueUrl": URL, "Entries": entries(2)})
+            SqsCheckQueue(sqs, URL, waits.append).send([check(0), check(1), check(2)])
+            stub.assert_no_pending_responses()
+        assert waits == [1, 2]
+
+    def test_entry_that_sqs_takes_at_no_try_is_an_error_with_its_code(self, sqs: Any) -> None:
+        with Stubber(sqs) as stub:
+            for _ in range(4):
+                stub.add_response("send_message_batch", refusal(1))
+            with pytest.raises(StorageError, match="1 of 2: InternalError"):
+                SqsCheckQueue(sqs, URL, lambda _: None).send([check(1), check(2)])
+
+    def test_entry_that_is_wrong_is_not_sent_again(self, sqs: Any) -> None:
+        failed = {"Id": "1", "SenderFault": True, "Code": "InvalidMessageContents"}
         with Stubber(sqs) as stub:
             stub.add_response("send_message_batch", {"Successful": [], "Failed": [failed]})
-            with pytest.raises(StorageError, match="1 of 2: InternalError"):
-                SqsCheckQueue(sqs, "https://sqs/q").send([check(1), check(2)])
+            with pytest.raises(StorageError, match="1 of 2: InvalidMessageContents"):
+                SqsCheckQueue(sqs, URL).send([check(1), check(2)])
 
     def test_missing_queue_is_a_storage_error(self, sqs: Any) -> None:
         url = f"{sqs.meta.endpoint_url}/123456789012/nowhere"

@@ -46,14 +46,17 @@ class TestReads:
         assert list(Table(dynamodb, "no-such-table").get_many([], "items")) == []
 
     @pytest.mark.parametrize("consistent", [True, False])
-    def test_unprocessed_keys_are_requested_again(self, dynamodb: Any, *, consistent: bool) -> None:
+    def test_unprocessed_keys_are_requested_again_after_a_wait(self, dynamodb: Any, *, consistent: bool) -> None:
+        waits = list[int]()
         keys: Any = {"Keys": [{"pk": {"S": "a"}}], **({"ConsistentRead": True} if consistent else {})}
         asked = {"RequestItems": {"t": keys}}
         with Stubber(dynamodb) as stub:
             stub.add_response("batch_get_item", {"Responses": {}, "UnprocessedKeys": {"t": keys}}, asked)
             stub.add_response("batch_get_item", {"Responses": {"t": [{"pk": {"S": "a"}}]}}, asked)
-            assert list(Table(dynamodb, "t").get_many(["a"], "items", consistent=consistent)) == [{"pk": "a"}]
+            table = Table(dynamodb, "t", waits.append)
+            assert list(table.get_many(["a"], "items", consistent=consistent)) == [{"pk": "a"}]
             stub.assert_no_pending_responses()
+        assert waits == [1]
 
     def test_keys_that_stay_unprocessed_are_an_error_and_not_missing_items(self, dynamodb: Any) -> None:
         left: Any = {"t": {"Keys": [{"pk": {"S": "a"}}], "ConsistentRead": True}}
@@ -61,7 +64,7 @@ class TestReads:
             for _ in range(4):
                 stub.add_response("batch_get_item", {"Responses": {}, "UnprocessedKeys": left})
             with pytest.raises(StorageError, match="read of an item failed: DynamoDB left keys unprocessed 4 times"):
-                Table(dynamodb, "t").get("a", "an item")
+                Table(dynamodb, "t", lambda _: None).get("a", "an item")
 
 
 class TestConditionalWrites:

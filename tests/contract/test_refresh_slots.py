@@ -182,6 +182,53 @@ class TestDynamo:
         counts = dynamodb.get_item(TableName=slots._table._name, Key={"pk": {"S": "service#slot-counts"}})["Item"]
         assert len(str(counts)) < 300
 
+    def test_slots_whose_counts_were_deleted_still_count(self, dynamodb: Any) -> None:
+        slots = DynamoRefreshSlots(dynamodb, table := new_table(dynamodb))
+        take(slots, "a-1")
+        take(slots, "b-1")
+        dynamodb.delete_item(TableName=table, Key={"pk": {"S": "service#slot-counts"}})
+        assert take(slots, "c-1") is SlotResult.FULL
+        assert set(held(slots)) == {"a-1", "b-1"}
+
+    @pytest.mark.parametrize("others", [{}, {"docker.io": {"N": "1"}}, {"ghcr.io": {"N": "0"}, "quay.io": {"N": "1"}}])
+    def test_slot_that_is_not_counted_is_released(self, dynamodb: Any, others: dict[str, Any]) -> None:
+        slots = DynamoRefreshSlots(dynamodb, table := new_table(dynamodb), lambda _: None)
+        take(slots, "a-1")
+        total = {"N": str(sum(int(each["N"]) for each in others.values()))}
+        counts = {"pk": {"S": "service#slot-counts"}, "held": total, "hosts": {"M": others}}
+        dynamodb.put_item(TableName=table, Item=counts)
+        slots.release("a-1")
+        assert held(slots) == {}
+
+    def test_slot_whose_counts_were_deleted_is_released(self, dynamodb: Any) -> None:
+        slots = DynamoRefreshSlots(dynamodb, table := new_table(dynamodb), lambda _: None)
+        take(slots, "a-1")
+        dynamodb.delete_item(TableName=table, Key={"pk": {"S": "service#slot-counts"}})
+        slots.release("a-1")
+        assert held(slots) == {}
+
+    def test_counts_that_are_wrong_twice_in_a_row_are_corrected(self, dynamodb: Any) -> None:
+        slots = DynamoRefreshSlots(dynamodb, table := new_table(dynamodb))
+        take(slots, "a-1")
+        take(slots, "b-1")
+        dynamodb.delete_item(TableName=table, Key={"pk": {"S": "slot#a-1"}})
+        slots.recount()
+        assert slots.taken() == {"ghcr.io": 2}
+        slots.recount()
+        assert set(held(slots)) == {"b-1"}
+
+    def test_index_that_is_a_moment_old_corrects_no_counts(self, dynamodb: Any) -> None:
+        slots = DynamoRefreshSlots(dynamodb, table := new_table(dynamodb))
+        take(slots, "a-1")
+        take(slots, "b-1")
+        for name in ("a-1", "b-1", "a-1"):
+            missing = dynamodb.get_item(TableName=table, Key={"pk": {"S": f"slot#{name}"}})["Item"]
+            dynamodb.delete_item(TableName=table, Key={"pk": missing["pk"]})
+            slots.recount()
+            dynamodb.put_item(TableName=table, Item=missing)
+            slots.recount()
+        assert set(held(slots)) == {"a-1", "b-1"}
+
     def test_write_under_way_is_waited_for_and_at_last_an_error(self, dynamodb: Any) -> None:
         waits: list[int] = []
         slots = DynamoRefreshSlots(dynamodb, new_table(dynamodb), waits.append)

@@ -1,5 +1,6 @@
 """A scan of all records, and the index of those to review: the fake and DynamoDB (moto) behave the same."""
 
+import threading
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
@@ -20,10 +21,22 @@ from tests.fakes.samples import UPSTREAM, digest
 
 __all__ = ["dynamodb", "records"]  # fixtures
 
+PATIENCE_SECONDS = 5.0  # of a test that waits for other threads
 OTHER, RULE = MirrorKey("mirror/app", "2.0"), RuleKey("mirror/app", "app")
 
 ITEM = {"pk": {"S": f"mirror#{KEY}"}, "record": {"S": '{"key":"a:1","upstream":"u","state":"FRESH","since":"%s"}'}}
 ITEM["record"]["S"] %= NOW.isoformat()
+
+
+class CountingTogether:
+    """A DynamoDB client that answers when so many queries are under way."""
+
+    def __init__(self, queries: int) -> None:
+        self._all = threading.Barrier(queries)
+
+    def query(self, **_asked: object) -> dict[str, int]:
+        self._all.wait(PATIENCE_SECONDS)
+        return {"Count": 1}
 
 
 def test_scan_returns_every_mirror_and_nothing_else(records: FakeRecords | DynamoRecords) -> None:
@@ -71,6 +84,10 @@ class TestIndex:
         assert named(records.to_review(NOW + timedelta(days=2))) == [str(OTHER)]
         assert sorted(named(records.to_review(NOW + timedelta(days=3)))) == sorted([str(KEY), str(OTHER)])
         assert records.count_to_review() == 2
+
+    def test_shards_are_counted_at_once(self) -> None:
+        records = DynamoRecords(CountingTogether(len(SHARDS)), "t")  # type: ignore[arg-type]
+        assert records.count_to_review() == len(SHARDS)
 
     def test_listing_that_fails_is_in_the_index_and_listings_are_read_by_key(
         self, records: FakeRecords | DynamoRecords

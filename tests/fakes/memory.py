@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from pullahead.checks.ports import REPLICATION_LIFETIME
 from pullahead.errors import ConflictError, NewerRecordError, StorageError
-from pullahead.messages import CheckRequest, ListRequest, Queued, ReferrerNamed, RefreshRequest
+from pullahead.messages import CheckRequest, ListRequest, Queued, ReferrerNamed, RefreshRequest, StartWaitingRequest
 from pullahead.mirrors.alert import Alert
 from pullahead.mirrors.record import DailyLimitRecord, MirrorRecord, Record, RuleRecord
 from pullahead.mirrors.record_scan import ScanState
@@ -256,6 +256,7 @@ class FakeCheckQueue:
         self.sent: list[CheckRequest] = []
         self.listings: list[ListRequest] = []
         self.referrers: list[ReferrerNamed] = []
+        self.starting: list[StartWaitingRequest] = []
         self.delays: list[int] = []
 
     def send(self, requests: Sequence[Queued], delay_seconds: int = 0) -> None:
@@ -264,3 +265,4 @@ class FakeCheckQueue:
             self.sent.extend(request for request in requests if isinstance(request, CheckRequest))
             self.listings.extend(request for request in requests if isinstance(request, ListRequest))
             self.referrers.extend(request for request in requests if isinstance(request, ReferrerNamed))
+            self.starting.extend(request for request in requests if isinstance(request, StartWaitingRequest))

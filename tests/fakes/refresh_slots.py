@@ -23,6 +23,10 @@ class FakeRefreshSlots:
         with self.script.call("taken"):
             return self._counts()
 
+    def recount(self) -> None:
+        with self.script.call("recount"):
+            pass  # they are counted each time
+
     def oldest(self, most: int) -> Sequence[Slot]:
         with self.script.call("oldest"):
             return sorted(self.held.values(), key=lambda slot: slot.until)[:most]

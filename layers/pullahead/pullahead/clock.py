@@ -15,7 +15,7 @@ Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 """A time with a zone, as it is stored or sent: one without cannot be compared with the clock's."""
 
 Wait = Callable[[int], None]
-"""Waits before a broken transfer is resumed; the argument counts the breaks in a row."""
+"""Waits before something is tried again, such as a broken transfer; the argument counts the failures in a row."""
 
 
 _MAX_WAIT_SECONDS = 10.0

@@ -155,9 +155,11 @@ class ScanFinished(Message, frozen=True, tag_field="kind", tag="scan"):
 
 
 class StartWaitingRequest(Message, frozen=True, tag_field="kind", tag="fill"):
-    """Start waiting refreshes. `ended` is the execution that has ended, if Step Functions sent the message."""
+    """Start waiting refreshes. `ended` is the execution that has ended, if Step Functions sent the message. `again`:
+    who started some of them could not examine all."""
 
     ended: str = ""
+    again: bool = False
 
 
 class AwsEvent(Message, frozen=True, forbid_unknown_fields=False, rename="kebab"):

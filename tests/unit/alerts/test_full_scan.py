@@ -124,6 +124,15 @@ class TestSegments:
         known.script.fail("scan_after", StorageError("throttled"))
         assert known.review().limits == (Limit.SCAN,)
 
+    def test_scan_for_which_no_review_has_time_is_a_limit_that_is_reported(self) -> None:
+        known = KnownRules()
+        known.review()
+        known.beat(hours=47, minutes=59)
+        assert known.use_case(lambda: 59.0).limits == ()
+        known.beat(minutes=1)
+        assert known.use_case(lambda: 59.0).limits == (Limit.SCAN,)
+        assert known.review().limits == ()
+
     def test_scan_is_not_repeated_before_a_day_is_over_unless_rules_change(self) -> None:
         known = KnownRules()
         scanned = [known.review(minutes=5).scan.records for _ in range(3)]

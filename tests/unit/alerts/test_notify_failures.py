@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import msgspec
 import pytest
 
-from pullahead.alerts.incidents import MAX_MARKS, Incident
+from pullahead.alerts.incidents import MAX_MARKS, Incident, incident_key
 from pullahead.alerts.notify import LEAST_RECORDS
 from pullahead.errors import StorageError
 from pullahead.mirrors.alert import Alert, AlertKind
@@ -13,7 +13,7 @@ from pullahead.mirrors.record import State
 from pullahead.rules.mirror_key import MirrorKey
 from tests.fakes.alerts import ReviewedService
 from tests.fakes.memory import FakeClock
-from tests.fakes.records import unfresh
+from tests.fakes.records import fresh, unfresh
 from tests.fakes.reviewed_mirrors import DOWN, FRESH, STALE, ReviewedMirrors
 from tests.fakes.samples import UPSTREAM, rules
 from tests.fakes.script import Killed
@@ -232,6 +232,46 @@ class TestMoreAlertsThanMarks:
         assert all(incident.has_sent(alert(number)) for number in range(MAX_MARKS + 1))
         assert not incident.has_sent(alert(MAX_MARKS + 1))
         assert not incident.has_sent(msgspec.structs.replace(alert(1), kind=AlertKind.RECOVERED, of=AlertKind.STALE))
+
+    def test_alert_that_is_held_back_is_sent_though_many_others_are_dropped_as_they_are_over(self) -> None:
+        service, pairs = ReviewedService(lambda: rules([])), MAX_MARKS // 2 + 1
+        began = NOW - timedelta(minutes=20)
+        key = incident_key(alert(0))
+        service.incidents.stored[key] = Incident(key, told_at=NOW - timedelta(minutes=10))
+        held = msgspec.structs.replace(alert(pairs), at=began)
+        service.keep(
+            unfresh(MirrorKey("mirror/app", f"{pairs}"), State.STALE, began, alerted=(held.kind,), pending=(held,))
+        )
+        for number in range(pairs):
+            first = alert(number)
+            over = msgspec.structs.replace(first, kind=AlertKind.RECOVERED, of=first.kind)
+            service.keep(fresh(MirrorKey("mirror/app", f"{number}"), NOW).with_changes(pending=(first, over)))
+        reviewed = [service.review().notifications, service.review(minutes=5).notifications]
+        assert [(each.dropped, each.left, each.held_back) for each in reviewed] == [(pairs - 1, 1, 1), (1, 0, 1)]
+        assert service.sent_alerts(minutes=50) == ["mirrors are not checked", f"{held.mirror} is missing in ECR"]
+
+    def test_alert_of_a_mirror_that_was_reported_before_is_sent_a_day_later_though_many_others_were_sent(self) -> None:
+        service = ReviewedMirrors("a", "b")
+        service.stale("a")
+        assert service.sent_alerts() == ["mirror/a:1.0 is stale"]
+        service.check(FRESH, "a", minutes=5)
+        assert service.sent_alerts() == ["mirror/a:1.0 is fresh again"]
+        service.stale()
+        assert service.sent_alerts() == ["mirror/b:1.0 is stale"]
+        (incident,) = (each for key, each in service.incidents.stored.items() if key.startswith("STALE"))
+        service.incidents.stored[incident.key] = incident_without_marks(incident, service.clock())
+        assert service.sent_alerts(minutes=5) == []
+        assert service.sent_alerts(hours=23) == ["mirror/a:1.0 is stale"]
+
+    def test_pair_that_could_not_be_noted_is_dropped_by_the_next_review(self) -> None:
+        service = ReviewedMirrors()
+        service.stale()
+        service.check(FRESH, minutes=1)
+        service.script.fail("save_incident", StorageError("no"))
+        reviewed = service.review()
+        assert (reviewed.notifications.dropped, reviewed.notifications.left, len(reviewed.errors)) == (0, 1, 1)
+        assert service.review(minutes=5).notifications.dropped == 1
+        assert service.pending == []
 
 
 def incident_without_marks(incident: Incident, sent_at: datetime) -> Incident:

@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 
 from pullahead.admission.seen_digests import SeenDigests, after_scan
-from pullahead.checks.scans import LeftToSchedule, checks_after_scan
+from pullahead.checks.put_back import LeftToSchedule
+from pullahead.checks.scans import checks_after_scan
 from pullahead.messages import CheckRequest, ScanEvidence, ScanFinished
 from pullahead.mirrors.record import MirrorRecord, RuleRecord, State
 from pullahead.mirrors.rule_record import rule_key
@@ -99,7 +100,8 @@ def checks_of_mirrors(count: int) -> list[CheckRequest | LeftToSchedule]:
 def test_more_than_two_thousand_mirrors_of_a_repository_are_left_to_the_schedule_and_counted() -> None:
     *checks, left = checks_of_mirrors(2003)
     assert sum(len(each.tags) for each in checks if isinstance(each, CheckRequest)) == 2000
-    assert left == LeftToSchedule("mirror/alpine", IMAGE, 3)
+    why = f"more than 2,000 mirrors may wait for the scan of {IMAGE}"
+    assert left == LeftToSchedule("mirror/alpine", 3, why)
 
 
 @pytest.mark.parametrize("sample", ["ecr.image_scan", "inspector.scan", "inspector.finding"])

@@ -235,5 +235,6 @@ def test_schedule_counts_running_and_waiting_refreshes_of_a_flood() -> None:
         "freed": (),
         "running": LIMIT,
         "waiting": 80,
+        "more": False,
         "error": None,
     }

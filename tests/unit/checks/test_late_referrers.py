@@ -10,6 +10,7 @@ from local.images import LocalImage, make_image, make_index
 from pullahead.checks.check import CheckResult
 from pullahead.checks.late_referrers import LOOK_SECONDS, SECONDS_OF_LOOK
 from pullahead.checks.looks import MAX_LOOKS
+from pullahead.checks.put_back import LeftToSchedule
 from pullahead.checks.upstream_pool import UpstreamPool
 from pullahead.errors import AccessDeniedError, RegistryUnavailableError, StorageError
 from pullahead.messages import CheckRequest, ReferrerNamed, ReferrersOutcome, RefreshRequest
@@ -366,6 +367,13 @@ class TestWebhooks:
         assert late.service.script.calls == ["load"]
         assert self.named(late, upstream="ghcr.io/team/other") == []
         assert late.service.script.calls == ["load"]
+
+    def test_mirrors_beyond_the_limit_are_left_to_the_schedule_and_counted(self) -> None:
+        late = Late()
+        late.service.rules = rules([mirror(f"{number}") for number in range(1003)])
+        looks = late.service.look.named(ReferrerNamed("ghcr.io/team/app", FIRST.digest, late.now))
+        why = "more than 1,000 mirrors follow it, and a webhook has named one of its referrers"
+        assert looks.to_schedule == (LeftToSchedule("ghcr.io/team/app", 3, why),)
 
     def test_tags_that_a_pattern_selected_are_found(self) -> None:
         late = Late()

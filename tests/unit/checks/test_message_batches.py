@@ -10,7 +10,7 @@ import pytest
 from local.images import make_image
 from pullahead.checks.check import CheckResult
 from pullahead.checks.handle_message import MessageOutcome
-from pullahead.checks.put_back import PutBack
+from pullahead.checks.put_back import LeftToSchedule, PutBack
 from pullahead.checks.timetable import next_check, next_listing
 from pullahead.errors import (
     AccessDeniedError,
@@ -20,7 +20,7 @@ from pullahead.errors import (
     Side,
     StorageError,
 )
-from pullahead.messages import CheckRequest, ListRequest, Message, StartWaitingRequest
+from pullahead.messages import CheckRequest, ListRequest, Message, ReferrerNamed, StartWaitingRequest
 from pullahead.mirrors.record import MirrorRecord, State
 from pullahead.oci import Descriptor, Reference, parse_reference
 from pullahead.refresh.ports import Slot, StartResult
@@ -460,6 +460,29 @@ class TestTimeOfTheFunction:
         assert isinstance(again, CheckRequest)
         assert (again.tags, delay) == (("1", "2"), 30)
         assert batches.service.queue.sent == [again]
+
+    def test_look_that_never_has_time_waits_longer_each_time_and_is_left_to_the_schedule_after_an_hour(self) -> None:
+        batches = Batches(of_host("a.example"))
+        request, began = batches.request("mirror/a.example", "1.0", reason="referrers"), batches.clock()
+        batches.service.seconds_left = 50.0
+        waits = list[int]()
+        while len(waits) < 100:
+            (outcome,) = batches.handle(request)
+            if not (found := put_back([outcome])):
+                break
+            waits.append(found[0].delay_seconds)
+            batches.clock.advance(seconds=waits[-1])
+        assert waits == [30, 30, 60, 120, 240, 480, 900, 900]
+        assert batches.clock() - began <= timedelta(hours=1)
+        why = "for an hour there was no time to look for its referrers"
+        assert outcome.results == [LeftToSchedule("mirror/a.example", 1, why)]
+
+    def test_webhook_for_more_mirrors_than_are_looked_up_says_how_many_are_left(self) -> None:
+        batches = Batches(*(of_host("a.example", f"{number}") for number in range(1001)))
+        (outcome,) = batches.handle(ReferrerNamed("a.example/mirror/a.example", f"sha256:{0:064}", batches.clock()))
+        *_, left = outcome.results
+        assert isinstance(left, LeftToSchedule)
+        assert (left.repository, left.mirrors) == ("a.example/mirror/a.example", 1)
 
     def test_slow_listing_of_referrers_does_not_make_checks_leave_the_registry_alone(self) -> None:
         batches = Batches(of_host("a.example"))

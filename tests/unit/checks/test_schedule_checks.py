@@ -108,6 +108,20 @@ def test_missed_schedules_make_every_mirror_due_once() -> None:
     assert scheduling.tick(days=3).due == 250
 
 
+def test_heartbeat_of_the_future_makes_every_mirror_due_once() -> None:
+    scheduling = Scheduling()
+    scheduling.tick()
+    scheduling.records.heartbeat = Heartbeat(scheduling.clock() + timedelta(days=365), "rules-1", SCHEME)
+    assert scheduling.tick(minutes=5).due == 250
+    assert scheduling.tick().due == 0
+
+
+def test_clock_that_is_a_little_behind_makes_nothing_due_again() -> None:
+    scheduling = Scheduling()
+    scheduling.tick()
+    assert scheduling.tick(seconds=-30).due == 0
+
+
 def _calls_of_a_schedule() -> list[str]:
     scheduling = Scheduling()
     scheduling.tick()

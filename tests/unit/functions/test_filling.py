@@ -1,14 +1,17 @@
 """The end of a refresh makes check_freshness start the next one, and counts both."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from functions.check_freshness import app as check_freshness
 from pullahead.messages import CheckRequest, Message, StartWaitingRequest
 from pullahead.refresh.ports import Slot, StartResult
+from pullahead.refresh.queue import MAX_EXAMINED
 from tests.fakes.application import InMemoryService
 from tests.fakes.checks import FIRST
 from tests.fakes.lambda_context import lambda_context
@@ -61,6 +64,24 @@ def test_schedule_counts_running_and_waiting_refreshes(service: InMemoryService)
 
 def test_schedule_emits_no_metric_without_refreshes(service: InMemoryService) -> None:
     deliver(service, StartWaitingRequest())
+    assert counted() == {}
+
+
+def test_refresh_behind_more_that_are_dropped_than_one_call_examines_starts_at_once(service: InMemoryService) -> None:
+    check_all(service)
+    (running,) = service.refreshes.requests
+    waiting = next(iter(service.waiting_refreshes.waiting.values())).request
+    assert waiting is not None
+    for number in range(2 * MAX_EXAMINED):
+        older = waiting.stale_since - timedelta(hours=1)
+        service.waiting_refreshes.add(structs.replace(waiting, tag=f"gone-{number}", stale_since=older))
+    service.refreshes.statuses[running] = StartResult.SUCCEEDED
+    deliver(service, StartWaitingRequest(running))
+    again = [StartWaitingRequest(again=True)]
+    assert (service.queue.starting, len(service.refreshes.requests)) == (again, 1)
+    deliver(service, service.queue.starting.pop())
+    deliver(service, service.queue.starting.pop())
+    assert (service.queue.starting, len(service.refreshes.requests)) == ([], 2)
     assert counted() == {}
 
 

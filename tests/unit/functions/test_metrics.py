@@ -13,8 +13,9 @@ from functions.schedule_checks import app as schedule_checks
 from local.images import make_image
 from pullahead.checks.check import CheckResult
 from pullahead.checks.ecr_events import IgnoredEvent, IgnoredReason
+from pullahead.checks.put_back import LeftToSchedule
 from pullahead.errors import RateLimitedError, StorageError
-from pullahead.lambdas.check_results import add_checks
+from pullahead.lambdas.check_results import add_checks, log_results
 from pullahead.lambdas.metrics import add_failure, add_upstream_use
 from pullahead.messages import CheckRequest, Failure, OutcomeRequest, PublishResult
 from pullahead.mirrors.rate_limit_budget import UpstreamUse
@@ -96,6 +97,14 @@ def test_ignored_event_is_counted_by_reason(capsys: pytest.CaptureFixture[str]) 
     (metric,) = printed(capsys.readouterr().out)
     assert metric == Metric("EventsIgnored", 1, {"service": "pullahead", "why": "untagged"})
     assert collected() == {}
+
+
+def test_mirrors_that_an_event_leaves_to_the_schedule_are_logged_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    left = [LeftToSchedule(REPOSITORY, 3, "many wait for a scan"), LeftToSchedule(REPOSITORY, 4, "no time")]
+    add_checks(left)
+    log_results(left)
+    assert collected() == {"ChecksLeftToSchedule": 7}
+    assert caplog.messages == ["left to the schedule"] * 2
 
 
 def test_deferred_checks_are_logged_once_for_a_message(caplog: pytest.LogCaptureFixture) -> None:

@@ -106,7 +106,7 @@ def test_alerts_that_there_was_no_time_to_remove_are_counted_and_logged(
 ) -> None:
     assert run(service, seconds=50) == {"records": 1, "sent": 1, "retired": 0}
     assert metrics()["AlertsLeft"] == 1
-    assert [each.levelname for each in caplog.records if "no time to remove alerts" in each.message] == ["WARNING"]
+    assert [each.levelname for each in caplog.records if "could not be removed from all" in each.message] == ["WARNING"]
     review_records.metrics.clear_metrics()
     assert run(service)["sent"] == 0  # it is not repeated
     assert "AlertsLeft" not in metrics()

@@ -128,6 +128,14 @@ class TestFull:
         assert queue.one.start_waiting(count=True) == StartedWaiting(running=2, waiting=3)
         assert queue.one.start_waiting(queue.end("1"), count=True)[3:5] == (2, 2)
 
+    def test_counts_of_slots_are_compared_with_them_by_the_schedule_alone(self) -> None:
+        queue = QueueingService(2, *"12345")
+        queue.ask(*(queue.stale(tag) for tag in "12345"))
+        queue.one.start_waiting(queue.end("1"))
+        assert queue.script.count("recount") == 0
+        queue.one.start_waiting(count=True)
+        assert queue.script.count("recount") == 1
+
 
 class TestShares:
     def test_registry_that_holds_most_slots_lets_the_others_start(self) -> None:
@@ -262,9 +270,19 @@ class TestDropped:
         for tag in tags:
             queue.wait(queue.stale(tag))
         queue.records.stored.clear()
-        assert len(queue.one.start_waiting().dropped) == 1000
+        first = queue.one.start_waiting()
+        assert (len(first.dropped), first.more) == (1000, True)
         assert queue.script.count("load") <= 1000 / 20
-        assert len(queue.one.start_waiting().dropped) == 500
+        second = queue.one.start_waiting()
+        assert (len(second.dropped), second.more) == (500, False)
+
+    def test_refreshes_that_a_newer_version_will_start_are_not_examined_again_and_again(self) -> None:
+        tags = [str(number) for number in range(1001)]
+        queue = QueueingService(20, *tags)
+        for tag in tags:
+            queue.wait(queue.stale(tag))
+            queue.waiting_refreshes.take_over(mirror(tag).key)
+        assert not queue.one.start_waiting().more
 
 
 class TestCopiesAhead:

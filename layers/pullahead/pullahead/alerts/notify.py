@@ -4,6 +4,7 @@ A message is published, then its incident is stored as reported, then its alerts
 after the first step repeats the message; a later one repeats nothing, since the incident lists what was sent.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -11,7 +12,7 @@ from itertools import islice
 from types import MappingProxyType
 from typing import NamedTuple
 
-from pullahead.alerts.incidents import Condition, Incident, incident_key, notify_condition, service_key
+from pullahead.alerts.incidents import MAX_MARKS, Condition, Incident, incident_key, notify_condition, service_key
 from pullahead.alerts.plan import (
     Notification,
     NotificationPlan,
@@ -47,7 +48,8 @@ Conditions = Mapping[AlertKind, Condition | None]
 class NotificationSummary(NamedTuple):
     """The subjects of the messages sent, how many alerts were held back or dropped, and what failed.
 
-    `left`: how many records still have alerts that were sent, as there was no time to remove them. `too_many`: how many
+    `left`: how many records still have alerts that were sent, or are over, as there was no time, or no room in their
+    incident, to remove them. `too_many`: how many
     messages the next reviews send.
     """
 
@@ -103,9 +105,10 @@ class NotificationSender:
                 sender.errors += self._unlock(now)
             else:
                 plan = plan._replace(messages=(), dropped=())
-        errors, left = self._remove([*plan.settled, *sender.settled], plan.dropped, remaining_seconds)
+        errors, left = self._remove([*plan.settled, *sender.settled], sender.dropped, remaining_seconds)
         errors = [*sender.errors, *errors]
-        counts = plan.held_back, len(plan.dropped)
+        left += len(plan.dropped) - len(sender.dropped)
+        counts = plan.held_back, len(sender.dropped)
         return NotificationSummary(tuple(sender.sent), *counts, tuple(errors), left, plan.too_many)
 
     def _unlock(self, now: datetime) -> list[PullaheadError]:
@@ -191,6 +194,7 @@ class _Sender:
         self._newer: frozenset[str] = frozenset()
         self.sent: list[str] = []
         self.settled: list[Settled] = []
+        self.dropped: list[Settled] = []
         self.errors: list[PullaheadError] = []
 
     def send(
@@ -202,24 +206,44 @@ class _Sender:
         latest: dict[str, Incident] = {}
         for message in plan.messages:
             key = message.notice.incident
-            before = latest.get(key) or (incidents.get(key) or Incident(key)).with_marks(plan.marks.get(key, ()))
+            before = latest.get(key) or _without_old_marks(key, plan, incidents)
             after = _after(before, message)
             if self._send(message.notice, after):
                 latest[key] = after
                 self.settled += message.settled
-        self._mark_dropped(plan, {**incidents, **latest})
+        self._drop(plan, incidents, latest)
 
-    def _mark_dropped(self, plan: NotificationPlan, incidents: Mapping[str, Incident]) -> None:
-        """Note what is dropped: a review that began earlier and knows the first alert of a pair only sends it not."""
-        by_key: dict[str, list[Alert]] = {}
-        for alert in (alert for pair in plan.dropped for alert in pair.alerts):
-            by_key.setdefault(incident_key(alert), []).append(alert)
-        for key, alerts in by_key.items():
-            try:
-                if key not in self._newer:
-                    self._incidents.save((incidents.get(key) or Incident(key)).with_sent(alerts, None), self._now)
-            except PullaheadError as error:
-                self.errors.append(error)
+    def _drop(self, plan: NotificationPlan, incidents: Mapping[str, Incident], latest: Mapping[str, Incident]) -> None:
+        """Note what is dropped: a review that began earlier and knows the first alert of a pair only sends it not.
+
+        What has no room in its incident is dropped by the next reviews: of these alerts no time can be noted until
+        which all are done, since others that began earlier are held back.
+        """
+        noted: dict[str, Incident] = {}
+        marks: dict[str, set[str]] = {}
+        alerts: dict[str, list[Alert]] = defaultdict(list)
+        dropped: list[tuple[Settled, frozenset[str]]] = []
+        for pair in plan.dropped:
+            keys = frozenset(map(incident_key, pair.alerts)) - self._newer
+            for key in keys - noted.keys():
+                noted[key] = latest.get(key) or _without_old_marks(key, plan, incidents)
+                marks[key] = set(noted[key].marks)
+            if all(len(marks[key]) + len(pair.alerts) <= MAX_MARKS for key in keys):
+                dropped.append((pair, keys))
+                for alert in pair.alerts:
+                    if (key := incident_key(alert)) in keys:
+                        marks[key].add(alert.mark)
+                        alerts[key].append(alert)
+        failed = {key for key, some in alerts.items() if not self._save(noted[key].with_sent(some, None))}
+        self.dropped += [pair for pair, keys in dropped if not keys & failed]
+
+    def _save(self, incident: Incident) -> bool:
+        try:
+            self._incidents.save(incident, self._now)
+        except PullaheadError as error:
+            self.errors.append(error)
+            return False
+        return True
 
     def _send(self, notice: Notice, incident: Incident) -> bool:
         """Send one message and store its incident; return whether both succeeded, so that its alerts are settled."""
@@ -236,6 +260,10 @@ class _Sender:
         except PullaheadError as error:
             self.errors.append(error)
         return True
+
+
+def _without_old_marks(key: str, plan: NotificationPlan, incidents: Mapping[str, Incident]) -> Incident:
+    return (incidents.get(key) or Incident(key)).with_marks(plan.marks.get(key, ()))
 
 
 def _after(incident: Incident, message: Notification) -> Incident:

@@ -166,7 +166,7 @@ class _Planner:
             is_end = alert.kind is AlertKind.RECOVERED
             # A recovery is reported in the incident in which the trouble was.
             key = last.incident if is_end and last is not None else incident_key(alert)
-            if not self._incident(key).has_sent(alert):
+            if not self._was_sent(alert, key, last):
                 unsent.append(alert)
                 continue
             self.marks[key].add(alert.mark)
@@ -175,6 +175,14 @@ class _Planner:
             last = news or last
             self.settled.append(Settled(record, (alert,), news))
         return unsent, last
+
+    def _was_sent(self, alert: Alert, key: str, last: SentAlert | None) -> bool:
+        """Whether an alert was sent. A time until which all were sent is not that of one that was held back then, as
+        its mirror had been reported a short time before."""
+        incident = self._incident(key)
+        if not incident.has_sent(alert) or alert.mark in incident.marks or alert.kind is AlertKind.RECOVERED:
+            return incident.has_sent(alert)
+        return last is None or incident.told_at is None or incident.told_at - last.at >= REPEAT_INTERVAL
 
     def _without_pairs(self, record: Record, alerts: Iterable[Alert]) -> list[Alert]:
         """Drop an alert together with the next one where that one takes it back."""

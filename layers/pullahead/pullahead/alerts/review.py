@@ -115,7 +115,7 @@ class Limit(StrEnum):
     OUTBOX = "more records have events to send than one review sends; the next ones send them"
     SHOWN = "more mirrors are not fresh than the page of mirrors shows; it counts the others"
     OLD_ENOUGH = "more digests are old enough to be served than one review has checked; the next one takes them"
-    SCAN = "the full scan of the records has taken more than a day"
+    SCAN = "the full scan of the records has taken more than a day, or could not begin for another day"
 
 
 class Reviewed(NamedTuple):

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from pullahead.checks.handle_message import MessageHandler, MessageOutcome
     from pullahead.checks.late_referrers import LookForReferrers
     from pullahead.checks.listing import ListTags
-    from pullahead.checks.scans import LeftToSchedule
+    from pullahead.checks.put_back import LeftToSchedule
     from pullahead.checks.schedule import Scheduled
     from pullahead.dashboard.show import Shown
     from pullahead.dead_letters import DeadLetterPolicy, FailedDelivery

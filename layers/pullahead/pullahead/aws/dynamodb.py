@@ -13,7 +13,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar, cast
 
 from pullahead.aws.attribute_values import decode_value, encode_value
+from pullahead.aws.back_off import wait_between_tries
 from pullahead.aws.errors import error_code, storage_errors
+from pullahead.clock import Wait
 from pullahead.errors import StorageError
 from pullahead.mirrors.stored_form import NewerFormError
 
@@ -84,11 +86,11 @@ class _ConditionFailedError(Exception):
 class Table:
     """A table with the key `pk`, and its indexes.
 
-    `what` names the items in errors. For several threads.
+    `what` names the items in errors. `wait` comes before what DynamoDB left out is read again. For several threads.
     """
 
-    def __init__(self, client: "DynamoDBClient", name: str) -> None:
-        self._client, self._name = client, name
+    def __init__(self, client: "DynamoDBClient", name: str, wait: Wait = wait_between_tries) -> None:
+        self._client, self._name, self._wait = client, name, wait
 
     def get_many(self, keys: Iterable[str], what: str, *, consistent: bool = True) -> Iterator[Item]:
         """Read the items that exist, each once, batch by batch; an eventually consistent read costs half."""
@@ -299,7 +301,9 @@ class Table:
 
     def _get_batch(self, wanted: Any, what: str) -> Iterator[Item]:
         unprocessed = {self._name: wanted}
-        for _ in range(_MAX_TRIES):
+        for tried in range(_MAX_TRIES):
+            if tried:  # DynamoDB API reference, BatchGetItem: at once, it may be left out again
+                self._wait(tried)
             with storage_errors("read", what):
                 answer: Any = self._client.batch_get_item(RequestItems=unprocessed)
             yield from map(_decode, answer["Responses"].get(self._name, []))

@@ -9,14 +9,13 @@ Waiting refreshes are one item a mirror, in the line of their upstream registry,
 all; whatever it left there is read as the line of the host `LINE_OF_0_1`.
 """
 
-import random
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from pullahead.aws.back_off import wait_between_tries
 from pullahead.aws.dynamodb import (
     DamagedItemError,
     Item,
@@ -31,6 +30,7 @@ from pullahead.aws.dynamodb import (
     update_write,
 )
 from pullahead.aws.newer_items import NewerItems
+from pullahead.clock import Wait
 from pullahead.errors import InvalidEventError, StorageError
 from pullahead.messages import RefreshRequest
 from pullahead.mirrors.stored_form import names_subject
@@ -49,29 +49,27 @@ _FREE: Final = (
     "attribute_exists(pk) AND #held < :slots AND (attribute_not_exists(#hosts.#host) OR #hosts.#host < :most)"
 )
 _COUNT_ON: Final = "SET #held = #held + :one, #hosts.#host = if_not_exists(#hosts.#host, :zero) + :one"
+_COUNTED: Final = "#held > :zero AND #hosts.#host > :zero"
 _COUNT_OFF: Final = "SET #held = #held - :one, #hosts.#host = #hosts.#host - :one"
 
 
-def _wait(tried: int) -> None:
-    """Wait a random part of 50 ms, 100 ms, 200 ms ...: transactions on one item refuse each other."""
-    time.sleep(random.SystemRandom().random() * 0.05 * 2**tried)
-
-
 class DynamoRefreshSlots:
-    """Implements `pullahead.refresh.ports.RefreshSlots`. `wait` is given the number of tries that met another write.
+    """Implements `pullahead.refresh.ports.RefreshSlots`. `wait` is given the number of tries that met another write:
+    transactions on one item refuse each other.
 
-    Counts that only a newer version can read count as full, and damaged ones are counted anew. A slot that only a newer
-    version can read is its own to free; a damaged one is freed.
+    Counts that only a newer version can read count as full; damaged ones, and those that somebody has deleted, are
+    counted anew. A slot that only a newer version can read is its own to free; a damaged one is freed.
     """
 
     def __init__(
         self,
         client: "DynamoDBClient",
         table: str,
-        wait: Callable[[int], None] = _wait,
+        wait: Wait = wait_between_tries,
         newer: NewerItems | None = None,
     ) -> None:
         self._table, self._wait, self._newer = Table(client, table), wait, newer or NewerItems()
+        self._differed: Mapping[str, int] = {}
 
     def taken(self) -> Mapping[str, int]:
         """Read the counts."""
@@ -81,13 +79,27 @@ class DynamoRefreshSlots:
             counts = self._count_anew(item)
         return {} if counts is None else {host: count for host, count in counts.hosts.items() if count}
 
+    def recount(self) -> None:
+        """Compare the counts with the index, which may be a second old: they are wrong where they differ by as much as
+        at the last time, too."""
+        item = self._table.get(_COUNTS, _SLOTS_TEXT)
+        counts = self._counts(item) if item is not None else None
+        if item is None or counts is None:
+            return
+        differs = Counter(counts.hosts)
+        differs.subtract(self._count_slots())
+        differed, self._differed = self._differed, {host: number for host, number in differs.items() if number}
+        if self._differed and self._differed == differed:
+            self._newer.note_damaged(_COUNTS, "the counts are not those of the slots that there are")
+            self._count_anew(item)
+
     def oldest(self, most: int) -> Sequence[Slot]:
         """Query the index."""
         items = islice(self._table.query(_SLOTS_LINE, _SLOTS_TEXT, most), most)
         return [slot for item in items if (slot := self._slot(item)) is not None]
 
     def take(self, slot: Slot, now: datetime, limits: SlotLimits) -> SlotResult:
-        """Write the slot and count it; the first one ever creates the counts."""
+        """Write the slot and count it; where there are no counts yet, they are created."""
         writes = (
             put_write(_item(slot), "attribute_not_exists(pk)"),
             _count(_COUNT_ON, _FREE, slot.host, zero=0, slots=limits.slots, most=limits.of_one_host),
@@ -106,8 +118,7 @@ class DynamoRefreshSlots:
                 is_full = found is None or found.held >= limits.slots
                 return SlotResult.FULL if is_full else SlotResult.HOST_FULL
             if counts is not None:
-                new = {"pk": _COUNTS, "held": 0, "hosts": {}}
-                self._table.put_if(new, _SLOTS_TEXT, "attribute_not_exists(pk)")
+                self._count_anew(counts)
             else:
                 self._wait(tried)
         raise _disturbed()
@@ -134,10 +145,13 @@ class DynamoRefreshSlots:
                 return
             writes = (
                 delete_write(item["pk"], "#since = :since", since=item["since"]),
-                _count(_COUNT_OFF, "#held > :zero", slot.host, zero=0),
+                _count(_COUNT_OFF, _COUNTED, slot.host, zero=0),
             )
-            if self._write_all(writes) is None:
+            refused = self._write_all(writes)
+            if refused is None:
                 return
+            if refused[1] is not None:  # it is not counted: that must not keep it
+                self._count_anew(refused[1])
             self._wait(tried)
         raise _disturbed()
 
@@ -164,19 +178,25 @@ class DynamoRefreshSlots:
         return counts
 
     def _count_anew(self, item: Item) -> "_Counts | None":
-        """Count the slots, and write the counts in place of damaged ones; None where a newer version wrote them.
+        """Count the slots, and write the counts in place of wrong ones, or where there are none (an empty item); None
+        where a newer version wrote them.
 
-        The index may be a second old: a slot that is taken or freed just now makes the counts wrong by one, until they
-        do not add up.
+        The index may be a second old: a slot that is taken or freed just now makes the counts wrong by one, until
+        `recount` finds that out.
         """
         if item.keys() - _COUNTS_ATTRIBUTES:
             return None
-        slots = self._table.query(_SLOTS_LINE, _SLOTS_TEXT)
-        hosts = Counter(host for slot in slots if isinstance(host := slot.get("host"), str))
+        hosts = self._count_slots()
         new = {"pk": _COUNTS, "held": hosts.total(), "hosts": dict(hosts)}
-        if not self._table.replace(new, _SLOTS_TEXT, item):
-            return None
-        return _Counts(hosts.total(), hosts)
+        if item:
+            is_written = self._table.replace(new, _SLOTS_TEXT, item)
+        else:
+            is_written = self._table.put_if(new, _SLOTS_TEXT, "attribute_not_exists(pk)")
+        return _Counts(hosts.total(), hosts) if is_written else None
+
+    def _count_slots(self) -> Counter[str]:
+        slots = self._table.query(_SLOTS_LINE, _SLOTS_TEXT)
+        return Counter(host for slot in slots if isinstance(host := slot.get("host"), str))
 
     def _slot(self, item: Item) -> Slot | None:
         try:

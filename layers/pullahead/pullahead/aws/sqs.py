@@ -9,26 +9,29 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from pullahead.aws.back_off import wait_between_tries
 from pullahead.aws.errors import storage_errors
+from pullahead.clock import Wait
 from pullahead.dead_letters import DeadLetter, DeadLetterMessage, ReceivedDeadLetters
 from pullahead.errors import StorageError
 from pullahead.messages import Queued
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
-    from mypy_boto3_sqs.type_defs import ChangeMessageVisibilityBatchRequestEntryTypeDef
+    from mypy_boto3_sqs.type_defs import BatchResultErrorEntryTypeDef, ChangeMessageVisibilityBatchRequestEntryTypeDef
 
 
 _BATCH = 10  # SQS API reference, SendMessageBatch: up to 10 messages a call
 _BATCH_BYTES = 240 * 1024  # and 256 KiB together
+_MAX_TRIES: Final = 4
 _MAX_DELAY = 900  # SQS API reference, SendMessageBatchRequestEntry, DelaySeconds
 
 
 class SqsCheckQueue:
-    """Implements `pullahead.checks.ports.CheckQueue`."""
+    """Implements `pullahead.checks.ports.CheckQueue`. `wait` comes before what SQS did not take is sent again."""
 
-    def __init__(self, client: "SQSClient", queue_url: str) -> None:
-        self._client, self._queue_url = client, queue_url
+    def __init__(self, client: "SQSClient", queue_url: str, wait: Wait = wait_between_tries) -> None:
+        self._client, self._queue_url, self._wait = client, queue_url, wait
 
     def send(self, requests: Sequence[Queued], delay_seconds: int = 0) -> None:
         """Send requests in batches of ten. SQS delays by 15 minutes at most; a longer delay is cut."""
@@ -43,17 +46,29 @@ class SqsCheckQueue:
             self._send(batch, delay)
 
     def _send(self, bodies: list[str], delay: int) -> None:
+        """Send what fits into one call. Of many checks, SQS now and then takes some only: one must not fail all."""
+        left, failed = dict(enumerate(bodies)), list["BatchResultErrorEntryTypeDef"]()
+        for tried in range(_MAX_TRIES):
+            if tried:
+                self._wait(tried)
+            failed = self._send_some(left, delay)
+            left = {number: left[number] for number in (int(entry["Id"]) for entry in failed)}
+            if not failed:
+                return
+            if any(entry["SenderFault"] for entry in failed):
+                break
+        reasons = sorted({entry["Code"] for entry in failed})
+        raise StorageError(f"send of checks failed for {len(failed)} of {len(bodies)}: {', '.join(reasons)}")
+
+    def _send_some(self, bodies: Mapping[int, str], delay: int) -> "list[BatchResultErrorEntryTypeDef]":
         with storage_errors("send", "checks"):
             answer = self._client.send_message_batch(
                 QueueUrl=self._queue_url,
                 Entries=[
-                    {"Id": str(number), "MessageBody": body, "DelaySeconds": delay}
-                    for number, body in enumerate(bodies)
+                    {"Id": str(number), "MessageBody": body, "DelaySeconds": delay} for number, body in bodies.items()
                 ],
             )
-        if failed := answer.get("Failed"):
-            reasons = sorted({entry["Code"] for entry in failed})
-            raise StorageError(f"send of checks failed for {len(failed)} of {len(bodies)}: {', '.join(reasons)}")
+        return answer.get("Failed", [])
 
 
 class SqsReceivedMessages:

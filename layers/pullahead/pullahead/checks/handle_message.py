@@ -15,8 +15,7 @@ from pullahead.checks.late_referrers import SECONDS_OF_LOOK, LookForReferrers
 from pullahead.checks.listing import Listing, ListResult, ListTags
 from pullahead.checks.ports import CheckQueue
 from pullahead.checks.pull_through_cache import CacheFailed, cache_failures_of, record_cache_result
-from pullahead.checks.put_back import SHORTEST_SECONDS, PutBack
-from pullahead.checks.scans import LeftToSchedule
+from pullahead.checks.put_back import LeftToSchedule, PutBack, put_back_look
 from pullahead.checks.upstream_pool import Backoffs, RemainingSeconds, UpstreamPool, without_end
 from pullahead.clock import Clock
 from pullahead.errors import PullaheadError
@@ -133,7 +132,7 @@ class MessageHandler:
         if isinstance(message, ScanFinished):
             return self._after_scan(message)
         if isinstance(message, StartWaitingRequest):
-            return [self._refresh_queue.start_waiting(message.ended, count=not message.ended)]
+            return [self._start_waiting(message.ended, count=not message.ended and not message.again)]
         return []
 
     def _after_scan(self, finished: ScanFinished) -> Sequence[MessageResult]:
@@ -149,15 +148,25 @@ class MessageHandler:
         self, request: CheckRequest | ReferrerNamed, remaining_seconds: RemainingSeconds
     ) -> Sequence[MessageResult]:
         if remaining_seconds() < SECONDS_OF_LOOK:
-            return [self._send(PutBack(request, SHORTEST_SECONDS))]
+            return [self._look_later(request)]
         pool = self.make_pool(self._backoffs_of_looks, remaining_seconds)
         if isinstance(request, ReferrerNamed):
             looks = self._look_for_referrers.named(request, pool, remaining_seconds)
         else:
             looks = self._look_for_referrers(request, pool, remaining_seconds)
-        left = [self._send(PutBack(each, SHORTEST_SECONDS)) for each in looks.left]
-        started = [self._refresh_queue.start_waiting()] if any(map(_waits, looks.results)) else []
-        return [*looks.results, *left, *started]
+        left = [self._look_later(each) for each in looks.left]
+        started = [self._start_waiting()] if any(map(_waits, looks.results)) else []
+        return [*looks.results, *left, *looks.to_schedule, *started]
+
+    def _start_waiting(self, ended: str = "", *, count: bool = False) -> StartedWaiting:
+        started = self._refresh_queue.start_waiting(ended, count=count)
+        if started.more:
+            self._queue.send([StartWaitingRequest(again=True)])
+        return started
+
+    def _look_later(self, request: CheckRequest | ReferrerNamed) -> PutBack | LeftToSchedule:
+        later = put_back_look(request, self._clock())
+        return self._send(later) if isinstance(later, PutBack) else later
 
     def _check(self, requests: Sequence[CheckRequest], pool: UpstreamPool) -> list[MessageOutcome]:
         if not requests:
@@ -172,7 +181,7 @@ class MessageHandler:
         outcomes = [self._after(request, each) for request, each in zip(requests, checked, strict=True)]
         waiting = [number for number, outcome in enumerate(outcomes) if any(map(_waits, outcome.results))]
         if waiting:
-            started = _outcome(lambda: [self._refresh_queue.start_waiting()])
+            started = _outcome(lambda: [self._start_waiting()])
             for number in waiting[:1] if started.error is None else waiting:
                 before = outcomes[number]
                 outcomes[number] = MessageOutcome((*before.results, *started.results), before.error or started.error)

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple, TypeVar
 from msgspec import structs
 
 from pullahead.checks.check import CheckResult, StartRefresh
+from pullahead.checks.put_back import LeftToSchedule
 from pullahead.checks.select import mirrors_named_by
 from pullahead.checks.upstream_pool import (
     RESERVED_SECONDS,
@@ -67,10 +68,12 @@ _IS_DOWN = frozenset(
 
 
 class Looks(NamedTuple):
-    """The results of the looks for one message, and what there was no time for: to be queued."""
+    """The results of the looks for one message, and what there was no time for: to be queued. `to_schedule`: of how
+    many mirrors it is not known whether one is due, as a webhook has named an image that too many follow."""
 
     results: list[CheckResult]
     left: tuple[CheckRequest, ...] = ()
+    to_schedule: tuple[LeftToSchedule, ...] = ()
 
 
 class _ListedReferrers(NamedTuple):
@@ -115,12 +118,15 @@ class LookForReferrers:
     ) -> Looks:
         """Look for those of the mirrors that serve the subject whose tag a webhook has named. Raises: StorageError."""
         repository = parse_reference(request.upstream, default_tag=None).repository
-        mirrors = list(self._mirrors_of(repository, self._rules()))[:_MAX_NAMED]
+        every = list(self._mirrors_of(repository, self._rules()))
+        mirrors, too_many = every[:_MAX_NAMED], len(every) - _MAX_NAMED
         known = self._records.load([mirror.key for mirror in mirrors]) if mirrors else {}
         serving = [m for m in mirrors if _serves(known.get(m.key), request.subject)]
         verified = [self._verify_again(m, known.get(m.key), request.subject) for m in mirrors]
         looks = self._look_at(serving, known, request.asked_at, pool, remaining_seconds)
-        return looks._replace(results=[*filter(None, verified), *looks.results])
+        why = f"more than {_MAX_NAMED:,} mirrors follow it, and a webhook has named one of its referrers"
+        left = (LeftToSchedule(request.upstream, too_many, why),) if too_many > 0 else ()
+        return looks._replace(results=[*filter(None, verified), *looks.results], to_schedule=left)
 
     def _verify_again(self, mirror: Mirror, record: MirrorRecord | None, subject: str) -> CheckResult | None:
         """Look at the signatures of a digest that may not be served yet: what was named may be one of them."""

@@ -16,13 +16,14 @@ from typing import Final, NamedTuple
 from msgspec import structs
 
 from pullahead.checks.timetable import next_check, next_listing
-from pullahead.messages import CheckRequest, ListRequest, Queued
+from pullahead.messages import CheckRequest, ListRequest, Queued, ReferrerNamed
 from pullahead.rules.model import Mirror, Rules, is_chosen, rule_named
 
 SHORTEST_SECONDS: Final = 30
 _FIRST_SECONDS: Final = 10  # for what a rate does not allow; doubled each time
 _FIRST_BY_EVENT_SECONDS: Final = 5  # a part of each registry's rate is for events
 LONGEST_SECONDS: Final = 900  # SQS API reference, SendMessage: DelaySeconds
+_LOOKS_WAIT_FOR: Final = timedelta(hours=1)  # checks queue the next ones meanwhile
 _MOST_DOUBLINGS: Final = 8  # a quarter of an hour is the most anyway
 _MADE_ALWAYS = frozenset({"schedule", "manual", "referrers"})  # others were merged before, and are not merged again
 _SPREAD = 0.5  # of the delay at most, so that messages that were put back together come apart
@@ -50,6 +51,14 @@ class PutBack(NamedTuple):
         return len(self.request.tags) if isinstance(self.request, CheckRequest) else 1
 
 
+class LeftToSchedule(NamedTuple):
+    """How many mirrors of a repository the schedule is left to check, or to look at, and why."""
+
+    repository: str
+    mirrors: int
+    why: str
+
+
 def put_back_checks(
     request: CheckRequest, postponed: Iterable[Postponed], rules: Rules, now: datetime
 ) -> Iterator[PutBack]:
@@ -73,6 +82,21 @@ def put_back_listing(request: ListRequest, seconds: float | None, rules: Rules, 
     if rule is None or now + timedelta(seconds=delay) >= next_listing(rule, request.asked_at):
         return None
     return PutBack(request, delay)
+
+
+def put_back_look(request: CheckRequest | ReferrerNamed, now: datetime) -> PutBack | LeftToSchedule:
+    """Decide when a look for referrers is put back for which there was no time, or that it is left to the next one.
+
+    Checks queue looks whether or not earlier ones were made: if all of these were kept, there would be more and more.
+    """
+    waited = now - request.asked_at
+    delay = min(LONGEST_SECONDS, max(SHORTEST_SECONDS, int(waited.total_seconds())))
+    if waited + timedelta(seconds=delay) <= _LOOKS_WAIT_FOR:
+        return PutBack(request, delay)
+    why = "for an hour there was no time to look for its referrers"
+    if isinstance(request, CheckRequest):
+        return LeftToSchedule(request.repository, len(request.tags), why)
+    return LeftToSchedule(request.upstream, 1, why)
 
 
 def _delay_of(shortest: float, seconds: float | None, name: str, now: datetime) -> int:

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 from pullahead.admission.scans import ImageScans, is_look_due, read_scans
 from pullahead.admission.seen_digests import SeenDigest, after_scan
+from pullahead.checks.put_back import LeftToSchedule
 from pullahead.messages import MAX_TAGS_PER_CHECK, CheckRequest, ScanFinished, ScanVerdict
 from pullahead.mirrors.record import MirrorRecord, RuleRecord
 from pullahead.mirrors.rule_record import needs_listing, rule_key
@@ -29,14 +30,6 @@ class ScanReads(NamedTuple):
     record: MirrorRecord
     digests: int = 0
     is_left: bool = False
-
-
-class LeftToSchedule(NamedTuple):
-    """How many mirrors of a repository were not looked at after the scan of an image, as there are too many."""
-
-    repository: str
-    image: Digest
-    mirrors: int
 
 
 def read_due_scans(
@@ -75,7 +68,8 @@ def checks_after_scan(
         some = tuple(tags[start : start + MAX_TAGS_PER_CHECK])
         yield CheckRequest(reason="scan", repository=finished.repository, tags=some, asked_at=now)
     if len(mirrors) > _MAX_MIRRORS:
-        yield LeftToSchedule(finished.repository, finished.digest, len(mirrors) - _MAX_MIRRORS)
+        why = f"more than {_MAX_MIRRORS:,} mirrors may wait for the scan of {finished.digest}"
+        yield LeftToSchedule(finished.repository, len(mirrors) - _MAX_MIRRORS, why)
 
 
 def _asking_mirrors(repository: str, rules: Rules, records: RecordStore) -> Iterator[Mirror]:

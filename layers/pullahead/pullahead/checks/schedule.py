@@ -7,7 +7,7 @@ rate or the functions allow, as after a change of the rules, the rest comes late
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -26,6 +26,7 @@ _MESSAGES_A_SECOND: Final = 15  # 100,000 tags, ten of a repository, in less tha
 _STEP_SECONDS: Final = 5  # of delays: each is a request to SQS for up to ten messages
 _LONG_STEP_SECONDS: Final = 20  # where little is due, so that functions get several messages at once
 _FEW_TAGS: Final = 500  # at once, of registries without a rate
+_CLOCKS_DIFFER: Final = timedelta(minutes=1)
 
 
 def batches(
@@ -55,11 +56,12 @@ class Scheduled(NamedTuple):
 def schedule_checks(rules: Rules, records: RecordStore, queue: CheckQueue, now: datetime) -> Scheduled:
     """Queue a check of every mirror, and a listing of every rule that selects, that is due since the last heartbeat.
 
-    New rules make everything due. The heartbeat is written last: if anything fails, the next run queues the same again.
+    New rules make everything due, and so does a heartbeat of the future, until which nothing would be. The heartbeat is
+    written last: if anything fails, the next run queues the same again.
     """
     heartbeat = records.load_heartbeat()
     is_same = heartbeat is not None and (heartbeat.rules_digest, heartbeat.scheme) == (rules.digest, SCHEME)
-    last = heartbeat.at if heartbeat is not None and is_same else None
+    last = heartbeat.at if heartbeat is not None and is_same and heartbeat.at <= now + _CLOCKS_DIFFER else None
     named = rules.named_mirrors.groups
     active = [group for group in named if not rules.is_inactive(group.rule)]
     due = [group for group in active if is_due(group, last, now)]

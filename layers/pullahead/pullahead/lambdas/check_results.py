@@ -10,8 +10,7 @@ from pullahead.checks.ecr_events import IgnoredEvent
 from pullahead.checks.handle_message import MessageResult
 from pullahead.checks.listing import ListResult
 from pullahead.checks.pull_through_cache import CacheFailed
-from pullahead.checks.put_back import PutBack
-from pullahead.checks.scans import LeftToSchedule
+from pullahead.checks.put_back import LeftToSchedule, PutBack
 from pullahead.errors import PullaheadError
 from pullahead.lambdas.log_lines import new_logger
 from pullahead.lambdas.metrics import add_failed_check, add_metric
@@ -22,7 +21,7 @@ logger, metrics = new_logger(), Metrics()  # the handlers' own: Powertools keeps
 
 def add_checks(results: Iterable[MessageResult]) -> None:
     """Count checks, failed checks, refreshes that a rate limit deferred, that run and that wait, what was put back into
-    the queue, ignored events, and failures of the pull through cache."""
+    the queue or left to the schedule, ignored events, and failures of the pull through cache."""
     for result in results:
         if not isinstance(result, CheckResult | ListResult):
             _add_other(result)
@@ -44,6 +43,8 @@ def _add_other(result: StartedWaiting | IgnoredEvent | CacheFailed | PutBack | L
         add_metric("EventsIgnored", 1, why=result.why.value)
     elif isinstance(result, CacheFailed):
         metrics.add_metric("CacheFailures", MetricUnit.Count, 1)
+    elif isinstance(result, LeftToSchedule):
+        metrics.add_metric("ChecksLeftToSchedule", MetricUnit.Count, result.mirrors)
 
 
 def _add_refreshes(result: StartedWaiting) -> None:
@@ -62,7 +63,7 @@ def log_results(results: Sequence[MessageResult]) -> None:
             request, delay = result.request.to_event(), result.delay_seconds
             logger.info("put back into the queue", extra={"request": request, "delay_seconds": delay})
         elif isinstance(result, LeftToSchedule):
-            logger.warning("too many mirrors to look at after a scan", extra=result._asdict())
+            logger.warning("left to the schedule", extra=result._asdict())
         elif isinstance(result, IgnoredEvent):
             logger.debug("event ignored", extra=result._asdict())
         elif result.error is not None:

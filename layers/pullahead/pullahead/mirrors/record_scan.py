@@ -70,5 +70,7 @@ class ScanState(msgspec.Struct, frozen=True):
         return self.last is not None and self.last.rules_digest == rules_digest and self.last.followed > 0
 
     def is_overdue(self, now: datetime) -> bool:
-        """Whether the scan under way takes longer than it may: the records are more than reviews have time for."""
-        return self.current is not None and now - self.current.began_at >= _LONGEST
+        """Whether the scan under way, or its beginning, takes longer than it may: reviews have too little time."""
+        if self.current is not None:
+            return now - self.current.began_at >= _LONGEST
+        return self.last is not None and now - self.last.began_at >= SCAN_INTERVAL + _LONGEST

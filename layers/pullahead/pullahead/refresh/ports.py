@@ -51,6 +51,10 @@ class RefreshSlots(Protocol):
         """Count the taken slots by upstream registry; strongly consistent. Raises: StorageError."""
         ...
 
+    def recount(self) -> None:
+        """Correct the counts where they are not those of the slots that there are. Raises: StorageError."""
+        ...
+
     def oldest(self, most: int) -> Sequence[Slot]:
         """Return the slots that expire first, perhaps as they were a second ago. Raises: StorageError."""
         ...

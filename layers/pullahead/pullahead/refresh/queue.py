@@ -53,13 +53,15 @@ RulesAsOf = Callable[[datetime], Rules]
 
 class StartedWaiting(NamedTuple):
     """The mirrors whose refreshes were started, those that were dropped with the reason, the slots that had expired,
-    and how many refreshes run now. `waiting` is set where it was counted."""
+    and how many refreshes run now. `waiting` is set where it was counted. `more`: so many were dropped that others were
+    not examined, though slots may be free for them: call again."""
 
     started: tuple[MirrorKey, ...] = ()
     dropped: tuple[str, ...] = ()
     freed: tuple[str, ...] = ()
     running: int = 0
     waiting: int | None = None
+    more: bool = False
     error: None = None
 
     @property
@@ -111,18 +113,20 @@ class RefreshQueue:
     def start_waiting(self, ended: str = "", *, count: bool = False) -> StartedWaiting:
         """Free the slot of the execution that has `ended`, if given, and start waiting refreshes while slots are free.
 
-        `count` also looks at lines that nobody remembers, and counts. Raises: StorageError, ConfigError; refreshes that
-        were started before stay started.
+        `count` also looks at lines that nobody remembers, counts, and has the counts of the slots compared with them.
+        Raises: StorageError, ConfigError; refreshes that were started before stay started.
         """
         if ended:
             self._slots.release(ended)
         freed = tuple(slot.name for slot in self._free_expired())
+        if count:
+            self._slots.recount()
         taken = Counter(self._slots.taken())
         running = taken.total()
         lines = self._lines(complete=count) if count or running < self._at_most else frozenset()
-        started, dropped = self._start_oldest(lines, taken) if running < self._at_most else ((), ())
+        oldest = self._start_oldest(lines, taken) if running < self._at_most else StartedWaiting()
         waiting = sum(map(self._waiting.count, lines)) if count else None
-        return StartedWaiting(started, dropped, freed, running + len(started), waiting)
+        return oldest._replace(freed=freed, running=running + len(oldest.started), waiting=waiting)
 
     def _none_waits(self) -> bool:
         if self._full_until is not None and self._clock() < self._full_until:
@@ -179,9 +183,7 @@ class RefreshQueue:
                 self._slots.release(slot.name, slot.until)
                 yield slot
 
-    def _start_oldest(
-        self, hosts: frozenset[str], taken: Counter[str]
-    ) -> tuple[tuple[MirrorKey, ...], tuple[str, ...]]:
+    def _start_oldest(self, hosts: frozenset[str], taken: Counter[str]) -> StartedWaiting:
         """Start waiting refreshes, by the shares of their registries and by age, until no slot is free."""
         started: list[MirrorKey] = []
         dropped: list[str] = []
@@ -189,7 +191,7 @@ class RefreshQueue:
         while page := lines.next_ones(min(self._at_most - taken.total(), _PAGE)):
             for (line, refresh), examined in self._examine_page(page):
                 if examined.refused is SlotResult.FULL:
-                    return tuple(started), tuple(dropped)
+                    return StartedWaiting(tuple(started), tuple(dropped))
                 if not examined.started:
                     taken[_host_of(refresh, line)] -= 1
                 if examined.refused is SlotResult.HOST_FULL:
@@ -199,7 +201,7 @@ class RefreshQueue:
         for line in lines.found_empty:
             self._waiting.forget(line)
             self._remembered.pop(line, None)
-        return tuple(started), tuple(dropped)
+        return StartedWaiting(tuple(started), tuple(dropped), more=bool(dropped) and lines.has_more)
 
     def _examine_page(
         self, page: "Sequence[tuple[str, WaitingRefresh]]"
@@ -261,6 +263,11 @@ class _Lines:
             self._examined += 1
             self._advance(line)
         return chosen
+
+    @property
+    def has_more(self) -> bool:
+        """Whether refreshes are left that were not examined, as there is a limit."""
+        return self._examined >= MAX_EXAMINED and self._next_line() is not None
 
     def close(self, line: str) -> None:
         """Choose no more of a line."""

@@ -1,0 +1,10 @@
+"""The wait before a request is repeated that AWS has carried out in part, or not at all, as something else was under
+way. Clients repeat by themselves what failed as a whole."""
+
+import random
+import time
+
+
+def wait_between_tries(tried: int) -> None:
+    """Wait a random part of 50 ms, 100 ms, 200 ms ...; `tried` counts from 0."""
+    time.sleep(random.SystemRandom().random() * 0.05 * 2**tried)
