@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "list the parameters that the stack needs for it. Needs no network and no AWS credentials.",
         "validate rules.yaml",
         "validate --schema > rules.schema.json",
+        failed="Failure, or the file has a problem",
     )
     add_rules_file(parser)
     parser.add_argument("--schema", action="store_true", help="Write the JSON Schema of rules files and exit")

@@ -48,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "verify registry.example/team/app:1 --key cosign.pub",
         "verify ghcr.io/org/app:1 --identity ... --issuer ... --attestation https://slsa.dev/provenance/v1 "
         "--source https://github.com/org/app",
+        failed="Failure, or UNSIGNED, UNTRUSTED or UNKNOWN",
     )
     parser.add_argument("reference", metavar="IMAGE", type=parsed_by(parse_location), help="Image, by tag or by digest")
     parser.add_argument(

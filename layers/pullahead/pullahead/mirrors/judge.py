@@ -206,7 +206,7 @@ def with_alerts(
         kind = None
     detail = None
     if kind is AlertKind.NOT_FOUND:
-        absence = absence_text(upstream_tag(after), was_never_found=True)
+        absence = absence_text(after)
         detail = f"{absence} ({after.cause.rstrip('.')})"
     return with_alert(before, after, kind, now, detail=detail)
 
@@ -343,8 +343,9 @@ def _state_of_error(
 ) -> tuple[State, str]:
     if not isinstance(error, NotFoundError):
         return State.UNKNOWN, str(error)
-    is_news = published is None and (before is None or before.was_never_found)
-    return State.GONE, absence_text(mirror.upstream.locator, was_never_found=is_news and not mirror.listed)
+    was_seen = published is not None or (before is not None and before.was_seen)
+    was_listed = mirror.listed or (before is not None and before.was_listed)
+    return State.GONE, _absence_text(mirror.upstream.locator, was_seen=was_seen, was_listed=was_listed)
 
 
 def _left_because(mirror: Mirror) -> str:
@@ -353,11 +354,16 @@ def _left_because(mirror: Mirror) -> str:
     return "the tag was deleted from ECR, and its rule restores it only when upstream moves"
 
 
-def absence_text(tag: str, *, was_never_found: bool) -> str:
+def absence_text(record: MirrorRecord) -> str:
     """Say that upstream does not have a tag: no longer, or it never had it as far as is known."""
-    if not was_never_found:
+    return _absence_text(upstream_tag(record), was_seen=record.was_seen, was_listed=record.was_listed)
+
+
+def _absence_text(tag: str, *, was_seen: bool, was_listed: bool) -> str:
+    if was_seen:
         return "upstream no longer has the tag"
-    return f"upstream has no {'digest' if ':' in tag else 'tag'} `{tag}`; check its spelling"
+    spelling = "" if was_listed else "; check its spelling"
+    return f"upstream has no {'digest' if ':' in tag else 'tag'} `{tag}`{spelling}"
 
 
 def upstream_tag(record: MirrorRecord) -> str:
