@@ -4,6 +4,7 @@ With --empty nothing is deployed, so that one's own `sam deploy` is the first.
 """
 
 import argparse
+import json
 import logging
 import os
 import shlex
@@ -71,6 +72,12 @@ def _end_if_stopped() -> None:
         raise _StoppedError
 
 
+def _log_in(aws: LocalAws, logins: Path) -> None:
+    """Write a login to the registry, which is valid for 12 hours, as of `docker login`."""
+    token = aws.client("ecr").get_authorization_token()["authorizationData"][0]["authorizationToken"]
+    logins.write_text(json.dumps({"auths": {aws.url.removeprefix("http://"): {"auth": token}}}))
+
+
 def _run(options: argparse.Namespace, folder: Path) -> NoReturn:
     screen = _Screen(verbose=options.verbose)
     rules = None if options.empty else LiveRules(options.rules, folder / "rules")
@@ -79,7 +86,9 @@ def _run(options: argparse.Namespace, folder: Path) -> NoReturn:
     with LocalAws(folder / "aws", options.port, on_invocation=screen.show_invocation) as aws:
         stack = None if rules is None else deploy(aws, options.template, parameters=options.parameters, content=content)
         _end_if_stopped()
-        print(introduction(aws.url, stack, deployed, folder / "logins.json"), flush=True)
+        logins = folder / "logins.json"
+        _log_in(aws, logins)
+        print(introduction(aws.url, stack, deployed, logins), flush=True)
         aws.bus.after_put = screen.show_events
         aws.topics.after_publish = lambda published: screen.show_alert(published, stack)
         aws.ticker.start(TICK_SECONDS)

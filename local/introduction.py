@@ -21,7 +21,7 @@ class DeployedRules(NamedTuple):
 
 
 def introduction(url: str, stack: Stack | None, deployed: DeployedRules | None, logins: Path) -> str:
-    """Say what to type; `logins` is the file in which a login may be left, since it goes with the local AWS."""
+    """Say what to type; `logins` is the file with the login to its registry."""
     registry = url.removeprefix("http://")
     content = "with the stack in it" if stack else "and empty"
     return f"""\

@@ -1,4 +1,4 @@
-"""How long it takes from a change to the copy that answers it, by each way in and by the service's own clock."""
+"""How long it takes from a change to the copy that answers it, by each trigger and by the service's own clock."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -29,8 +29,8 @@ class _Way(NamedTuple):
 
 
 def tell_lag(stage: Stage, screen: Screen, upstream: FakeRegistry) -> list[LastRefresh]:
-    """Let a change come by each way, and show how long each took. Raises DeviationError."""
-    screen.step("How long a change takes, by each way in")
+    """Let a change come by each trigger, and show how long each took. Raises DeviationError."""
+    screen.step("How long a change takes, by each trigger")
     polled, called, foreign = (make_image([200_000], seed=seed) for seed in (31, 32, 33))
 
     def push(image: LocalImage) -> Callable[[], None]:
@@ -48,7 +48,7 @@ def tell_lag(stage: Stage, screen: Screen, upstream: FakeRegistry) -> list[LastR
     )
     measured = [(way.name, *_answer(stage, way)) for way in ways]
     rows = [(name, f"{lag.total_seconds():.1f} s") for name, lag, _ in measured]
-    screen.table("How long from the change to the copy in ECR", ("woken by", "lag"), list[tuple[str, ...]](rows))
+    screen.table("How long from the change to the copy in ECR", ("trigger", "lag"), list[tuple[str, ...]](rows))
     screen.proved(f"polling waits for the next check, here up to {CHECK_EVERY.total_seconds():.0f} s; events do not")
     return [refresh for _, _, refresh in measured]
 
@@ -59,11 +59,11 @@ def _answer(stage: Stage, way: _Way) -> tuple[timedelta, LastRefresh]:
     way.change()
     way.wake()
     published, record = stage.published(), stage.record()
-    expect(published == way.wanted, f"woken by {way.name}, ECR serves {published}, not {way.wanted}")
+    expect(published == way.wanted, f"triggered by {way.name}, ECR serves {published}, not {way.wanted}")
     if record is None or record.last_refresh is None:
-        raise DeviationError(f"woken by {way.name}, nothing was refreshed")
+        raise DeviationError(f"triggered by {way.name}, nothing was refreshed")
     lag = record.last_refresh.ended_at - changed_at
-    expect(lag > timedelta(), f"woken by {way.name}, no refresh ended after the change")
+    expect(lag > timedelta(), f"triggered by {way.name}, no refresh ended after the change")
     return lag, record.last_refresh
 
 

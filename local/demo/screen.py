@@ -8,6 +8,7 @@ from rich.panel import Panel
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.rule import Rule
 from rich.table import Table
+from rich.text import Text
 
 
 class Screen:
@@ -32,7 +33,8 @@ class Screen:
 
     def show(self, title: str, text: str) -> None:
         """Show a text from the service as it came."""
-        self.console.print(Panel(text, title=title, title_align="left", expand=False, border_style="yellow"))
+        body = Text.assemble((title, "bold"), "\n\n", text)  # a title in the border is cut at the width of a terminal
+        self.console.print(Panel(body, expand=False, border_style="yellow"))
 
     @contextmanager
     def bar(self, title: str, total: int) -> Iterator["Bar"]:

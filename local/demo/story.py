@@ -109,13 +109,15 @@ class Story:
         self._stage.tick(CHECK_EVERY)
         self._expect_state(State.UNKNOWN)
         expect(not self._stage.alerts(), "an alert came before alert_after")
-        self._screen.say("state UNKNOWN: upstream does not answer. ECR goes on serving what it has; nobody is told yet")
+        self._screen.say(
+            "state UNKNOWN: upstream does not answer. ECR goes on serving what it has; no alert is sent yet"
+        )
         self._screen.say(f"{_minutes(ALERT_AFTER)} pass; the schedule fires")
         self._stage.tick(ALERT_AFTER)
         self._show_one_alert("UPSTREAM", "requests to upstream fail")
         self._stage.tick(CHECK_EVERY)
         expect(not self._stage.alerts(), "the same alert came twice")
-        self._screen.proved("the next check says nothing more: an alert is said once")
+        self._screen.proved("the next check says nothing more: an alert is sent once")
 
         self._screen.step("Upstream recovers")
         upstream.down = False

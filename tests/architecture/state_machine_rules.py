@@ -123,14 +123,26 @@ def _at_once(definition: Definition) -> int:
 
 
 def catch_findings(definition: Definition) -> Iterator[str]:
-    """Find tasks whose failure is neither recorded nor left to the next state, which is reached then as always."""
+    """Find tasks whose failure is neither recorded nor left to the next state, which is reached then as always.
+
+    A choice may lie between, of these two; what it does not name is recorded.
+    """
     for state in states(definition):
         if state.value["Type"] not in {"Task", "Map", "Parallel"} or state.caught_outside or _records(state.value):
             continue
         ways_out = {catch["Next"] for catch in state.value.get("Catch", []) if catch["ErrorEquals"] == ["States.ALL"]}
-        goes_on = bool(ways_out) and ways_out == {state.value.get("Next")}
-        if not goes_on and not any(_records(state.scope["States"].get(way, {})) for way in ways_out):
+        following, scope = state.value.get("Next"), state.scope["States"]
+        goes_on = bool(ways_out) and ways_out == {following}
+        if not goes_on and not any(_leads_to_record(scope, way, following) for way in ways_out):
             yield f"{state.name}: no Catch of States.ALL that leads to the outcome"
+
+
+def _leads_to_record(scope: Definition, name: str, following: str | None) -> bool:
+    state = scope.get(name, {})
+    if state.get("Type") != "Choice":
+        return _records(state)
+    others = {choice["Next"] for choice in state["Choices"]} - {following}
+    return all(_records(scope.get(way, {})) for way in {state["Default"], *others})
 
 
 def _records(state: Definition) -> bool:

@@ -80,17 +80,22 @@ def test_failure_to_copy_referrers_leads_to_the_publish_of_the_image() -> None:
 def test_image_is_verified_between_its_copy_and_its_publish_where_the_plan_says_so() -> None:
     states = read_definition(real_template())["States"]
     choice = states["IsToBeVerified"]
-    by_value = {each.get("StringEquals", each.get("IsPresent")): each["Next"] for each in choice["Choices"]}
-    assert by_value == {False: "PublishImage", "report": "VerifyToReport"}
-    assert choice["Default"] == "VerifyImage"  # whatever else a plan says
+    assert choice["Choices"] == [{"Variable": "$.verify", "IsPresent": False, "Next": "PublishImage"}]
+    assert choice["Default"] == "VerifyImage"  # whatever a plan says
     assert PlanResult((), 0, 0, 0, Digest(f"sha256:{64 * '0'}")).to_event().get("verify") is None
-    for name, after_failure in (("VerifyImage", "RecordFailure"), ("VerifyToReport", "PublishImage")):
-        (caught,) = states[name]["Catch"]
-        assert (caught["ErrorEquals"], caught["Next"]) == (["States.ALL"], after_failure)
-        assert states[name]["Next"] == "PublishImage"
-        assert states[name]["Parameters"]["Payload"] == {"request.$": "$$.Execution.Input"}
+    verify = states["VerifyImage"]
+    assert (verify["Next"], verify["Parameters"]["Payload"]) == ("PublishImage", {"request.$": "$$.Execution.Input"})
     leading = {name for name, state in states.items() if '"PublishImage"' in json.dumps(state)}
-    assert leading == {"IsToBeVerified", "VerifyImage", "VerifyToReport"}
+    assert leading == {"IsToBeVerified", "VerifyImage", "HoldsUnverified"}
+
+
+def test_image_that_could_not_be_verified_is_published_only_where_the_rule_reports() -> None:
+    states = read_definition(real_template())["States"]
+    caught = {"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "HoldsUnverified"}
+    assert states["VerifyImage"]["Catch"] == [caught]
+    choice = states["HoldsUnverified"]
+    assert choice["Choices"] == [{"Variable": "$.verify", "StringEquals": "report", "Next": "PublishImage"}]
+    assert choice["Default"] == "RecordFailure"
 
 
 def test_only_the_verifier_has_the_layer_of_signatures() -> None:
@@ -165,6 +170,8 @@ def when_throttled(definition: dict[str, Any]) -> dict[str, Any]:
         (CATCHES, set_state("CopyReferrers", Catch=[{"ErrorEquals": ["States.ALL"], "Next": "Failed"}])),
         (CATCHES, set_state("PlanCopy", Catch=[{"ErrorEquals": ["States.ALL"], "Next": "Failed"}])),
         (CATCHES, set_state("PlanCopy", Catch=[{"ErrorEquals": ["States.Timeout"], "Next": "RecordFailure"}])),
+        (CATCHES, set_state("HoldsUnverified", Default="PublishImage")),
+        (CATCHES, lambda definition: definition["States"]["HoldsUnverified"]["Choices"][0].update(Next="Failed")),
         (TIMEOUTS, drop("PlanCopy", "TimeoutSeconds")),
         (TIMEOUTS, lambda definition: copying(definition)["CopyBlobs"].pop("TimeoutSeconds")),
         (TIMEOUTS, set_state("PlanCopy", TimeoutSeconds=1)),

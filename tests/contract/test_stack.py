@@ -42,7 +42,8 @@ def test_stack_without_an_output_is_refused() -> None:
 def test_table_alone_needs_no_stack_and_has_no_queue() -> None:
     with pytest.raises(ConfigError, match="needs the stack's output ChecksQueueUrl"), plain_aws_errors():
         DeployedStack(StackLocation("none", "records")).queue.send([])
-    with pytest.raises(ConfigError, match="BatchGetItem failed with ResourceNotFoundException"), plain_aws_errors():
+    what = r"BatchGetItem failed with ResourceNotFoundException: .*; check --table, --stack, AWS_PROFILE and AWS_REGION"
+    with pytest.raises(ConfigError, match=what), plain_aws_errors():
         DeployedStack(StackLocation("none", "records")).records.load_heartbeat()
 
 

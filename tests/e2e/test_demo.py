@@ -16,7 +16,7 @@ STEPS = (
     "5. Upstream breaks, for longer than alert_after (60 minutes)",
     "6. Upstream recovers",
     "7. A pull through cache rule, and two repositories that it cached",
-    "8. How long a change takes, by each way in",
+    "8. How long a change takes, by each trigger",
     "9. A poisoned release is held back, and a good one admitted",
     "10. One mirror for every state that there is",
 )
@@ -29,7 +29,7 @@ def test_demo_prints_every_step_succeeds_and_makes_no_call_that_its_roles_deny()
     lines = [line.strip(" ─") for line in done.stdout.splitlines()]
     assert [line for line in lines if line in STEPS] == list(STEPS)
     assert "out of time, another round follows" in done.stdout  # the large layer goes round
-    assert "SNS: Pullahead: mirror/demo:1.0 cannot be checked" in done.stdout
+    assert "SNS: Pullahead: mirror/demo:1.0 cannot be checked: requests to upstream fail " in done.stdout
     assert "SNS: Pullahead: mirror/demo:1.0 is fresh again" in done.stdout
     assert "SNS: Pullahead: mirror/demo:1.0 was overwritten in ECR and restored" in done.stdout
     assert (

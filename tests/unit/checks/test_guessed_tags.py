@@ -15,7 +15,7 @@ from tests.fakes.samples import REPOSITORY, failed, rule, rules
 
 UPSTREAM = "ghcr.io/team/app"
 ANY = TagSelection(names=("named",), patterns=(TagPattern(PatternKind.GLOB, "*"),))
-Reason = Literal["webhook", "cache", "schedule"]
+Reason = Literal["webhook", "cache", "schedule", "manual"]
 
 
 @pytest.fixture
@@ -67,6 +67,13 @@ def test_named_tag_that_never_existed_is_alerted(service: CheckingService) -> No
     (result,) = ask(service, "named")
     assert (result.state, service.alerts) == (State.GONE, ["NOT_FOUND"])
     assert result.reason == "upstream has no tag `named`; check its spelling"
+
+
+def test_selected_tag_that_a_person_names_and_upstream_never_had_is_not_said_to_be_lost(
+    service: CheckingService,
+) -> None:
+    (result,) = ask(service, "99", reason="manual")
+    assert (result.state, result.reason) == (State.GONE, "upstream has no tag `99`")
 
 
 def test_selected_tag_that_is_gone_is_alerted(service: CheckingService) -> None:

@@ -199,6 +199,27 @@ def test_plan_of_fresh_tags_has_nothing_to_copy(mirrors: Mirrors) -> None:
     assert ran.out.splitlines()[-1] == "2 tags: 2 fresh; nothing to copy"
 
 
+def test_plan_of_a_target_that_is_unreachable_does_not_say_that_nothing_is_left_to_copy(mirrors: Mirrors) -> None:
+    mirrors.push(AMD64, "1.0")
+    mirrors.rules("upstream: HOST/team/app, tags: ['1.0'], repository: mirror/app")
+    for command in ("plan", "sync"):
+        ran = mirrors.run(command, "--registry", "localhost:1")
+        assert (ran.code, ran.out.splitlines()[-1]) == (
+            1,
+            "1 tag: 1 unknown; nothing to copy of what could be compared",
+        )
+
+
+def test_rules_file_that_is_missing_is_named_where_none_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["plan"]) == 1
+    assert capsys.readouterr().err.startswith(
+        "pullahead: there is no rules file here (layers/rules/my-rules.yaml, or else layers/rules/rules.yaml): name a"
+    )
+
+
 def test_plan_over_ten_thousand_tags_lists_once_and_queries_the_selected_ones(mirrors: Mirrors) -> None:
     mirrors.push(AMD64, "1.0")
     for number in range(10_000):

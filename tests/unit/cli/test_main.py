@@ -10,7 +10,7 @@ import pullahead
 from pullahead.cli.completion import Node, node_of
 from pullahead.cli.main import COMMANDS, main, make_parser, parse_arguments, run_command
 from pullahead.cli.options import RegistryOptions, UsageError
-from pullahead.errors import AccessDeniedError, ConfigError, NotFoundError, Side
+from pullahead.errors import AccessDeniedError, ConfigError, NotFoundError, RegistryUnavailableError, Side
 from pullahead.oci import Reference, Repository
 
 
@@ -90,6 +90,7 @@ def test_options_of_copy_are_off_by_default() -> None:
         (["copy", "a", "b", "--insecure", "http://localhost"], "not a URL"),
         (["copy", "a", "b", "--insecure", "example"], "not a host"),
         (["copy", "a", "b", "--ca", "/nowhere/ca.pem"], "no such file"),
+        (["copy", "a", "b", "--ca", "/"], "'/' is a folder, not a file"),
         (["tags", "a:1"], "no tag"),
         (["tags", f"a@sha256:{'0' * 64}"], "no tag"),
         (["tags", "a", "--platform", "linux/amd64"], "unrecognized"),
@@ -129,6 +130,13 @@ def test_help_of_a_command_is_that_of_its_own_option(names: list[str], capsys: p
     assert shown(["help", *names], capsys) == shown([*names, "--help"], capsys)
 
 
+def test_help_breaks_no_name_at_a_hyphen(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for command in COMMANDS:
+        lines = shown(["help", command.name], capsys).splitlines()
+        assert [line for line in lines if line.endswith("-")] == [], command.name
+
+
 def test_only_questions_about_staleness_end_with_three(capsys: pytest.CaptureFixture[str]) -> None:
     footers = {command.name: shown(["help", command.name], capsys) for command in COMMANDS}
     assert all("\n  0    Success, also when there is nothing to do\n" in footer for footer in footers.values())
@@ -154,6 +162,21 @@ def test_every_command_and_argument_has_help() -> None:
         (UsageError("use --yes"), 2, "use --yes"),
         (denied(Side.UPSTREAM), 1, "HEAD of a:1 at the source failed: access denied."),
         (denied(Side.TARGET), 1, "HEAD of a:1 at the target failed: access denied."),
+        (
+            NotFoundError("not found", operation="HEAD", side=Side.UPSTREAM, reference="a:1", status=404),
+            1,
+            "HEAD of a:1 at the source failed: not found (HTTP 404). Check the name.",
+        ),
+        (
+            RegistryUnavailableError("connection refused", operation="HEAD", side=Side.UPSTREAM, reference="a:1"),
+            1,
+            "HEAD of a:1 at the source failed: connection refused. Check the host, its port and the network.",
+        ),
+        (
+            RegistryUnavailableError("bad", operation="HEAD", side=Side.TARGET, reference="a:1", status=500),
+            1,
+            "HEAD of a:1 at the target failed: bad (HTTP 500).",
+        ),
     ],
 )
 def test_error_of_a_command_is_one_line_and_an_exit_code(

@@ -83,6 +83,24 @@ def test_signal_ends_the_program_at_once(number: int, code: int, line: str) -> N
     assert interrupted(number) == (code, f"pullahead: {line}\n")
 
 
+def test_signal_while_the_commands_are_imported_ends_the_program_in_one_line() -> None:
+    ran = python(
+        """
+import os, signal, sys
+
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == "pullahead.cli.output":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupt())
+from pullahead.cli.program import run
+run()
+"""
+    )
+    assert (ran.returncode, ran.stderr) == (130, "pullahead: interrupted\n")
+
+
 def test_ignored_signal_stays_ignored() -> None:
     code, _ = interrupted(signal.SIGINT, before="signal.signal(signal.SIGINT, signal.SIG_IGN); signal.alarm(1)")
     assert code == -signal.SIGALRM

@@ -56,7 +56,9 @@ def test_missing_repository_fails(registry: FakeRegistry, run: Run) -> None:
 
 
 def test_plain_http_is_refused_without_insecure(registry: FakeRegistry, run: Run) -> None:
-    assert "does not speak TLS" in run("tags", f"{registry.host}/team/app", insecure=()).failure
+    line = run("tags", f"{registry.host}/team/app", insecure=()).failure
+    assert "does not speak TLS" in line
+    assert f"--insecure {registry.host}" in line
     assert registry.connections == 1
     assert registry.requests == []
 

@@ -80,6 +80,18 @@ def test_rule_that_works_in_one_account_only_is_noted(run: Run, rules: Path) -> 
     assert note in run("validate", str(rules), "--json", insecure=()).document["notes"]
 
 
+def test_platform_that_may_be_misspelled_is_noted(run: Run, rules: Path) -> None:
+    platforms = "[linux/amd46, linux/arm/v7, windows/amd64, lunix/amd64]"
+    rules.write_text(
+        f"version: 1\nmirrors: [{{upstream: alpine, tags: ['1'], repository: mirror/a, platforms: {platforms}}}]\n"
+    )
+    notes = [line for line in validate(run, str(rules))[1].splitlines() if line.startswith("note: ")]
+    assert notes == [
+        f"note: {name} is no known platform: check its spelling. A tag without it is not copied (BLOCKED)"
+        for name in ("linux/amd46", "lunix/amd64")
+    ]
+
+
 def test_quiet_does_not_hide_problems(run: Run, rules: Path) -> None:
     rules.write_text(WRONG)
     code, out, _ = validate(run, str(rules), "--quiet")

@@ -266,6 +266,7 @@ def test_key_that_is_none(registry: FakeRegistry, run: Run, tmp_path: Path, text
     failure = run("verify", pushed(registry), "--key", written(tmp_path / "k.pub", text)).failure
     assert expected in failure
     assert "AAAA" not in failure
+    assert registry.requests == []
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"mediaType": "x"}', "[1]"])

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from pullahead.admission.gates import HeldReason
 from pullahead.checks.timetable import is_due, next_check
 from pullahead.dashboard.explain import (
     ListedRule,
@@ -20,7 +21,17 @@ from pullahead.errors import AccessDeniedError, RegistryUnavailableError, Side
 from pullahead.messages import ReferrersOutcome, Trouble
 from pullahead.mirrors.alert import AlertKind, SentAlert
 from pullahead.mirrors.judge import Observation
-from pullahead.mirrors.record import LastRefresh, MirrorRecord, Past, Published, Record, RefreshFailure, State, Trigger
+from pullahead.mirrors.record import (
+    LastRefresh,
+    MirrorRecord,
+    Past,
+    Published,
+    Record,
+    RefreshFailure,
+    State,
+    Trigger,
+    WaitingDigest,
+)
 from pullahead.mirrors.referrers import KnownReferrers
 from pullahead.oci import Digest
 from pullahead.rules.mirror_key import RuleKey
@@ -61,7 +72,7 @@ def test_trigger_names_the_sender_of_a_webhook() -> None:
     moved = stale(trigger=Trigger.WEBHOOK, sender="quay")
     assert steps_of(moved)["trigger"] == "webhook (quay)"
     copied = moved.with_changes(state=State.FRESH, published_digest=A, trigger=Trigger.REFRESH)
-    assert steps_of(copied)["trigger"] == "refresh, to which led: webhook (quay)"
+    assert steps_of(copied)["trigger"] == "refresh, triggered by webhook (quay)"
     assert copied.past[-1] == Past(moved.since, State.STALE, Trigger.WEBHOOK, sender="quay")
     assert "trigger" not in steps_of(stale())
 
@@ -121,6 +132,14 @@ def test_gone_mirror_keeps_its_copy() -> None:
     steps = steps_of(stale(State.GONE, published_digest=A))
     assert steps["upstream"] == f"{UPSTREAM} no longer has the tag; it last served {A}"
     assert "the copy in ECR stays" in steps["next"]
+
+
+def test_rejected_digest_that_ecr_still_serves_says_how_to_stop_that() -> None:
+    waiting = WaitingDigest(A, NOW, because=HeldReason.REJECTED)
+    serves = steps_of(stale(State.HELD, published_digest=A, waiting=waiting))["next"]
+    assert "ECR keeps serving it, as there is no other that the tag may serve: to stop that, delete the tag" in serves
+    other = steps_of(stale(State.HELD, upstream_digest=B, published_digest=B, waiting=waiting))["next"]
+    assert "; ECR keeps serving the last copy; " in other
 
 
 def test_unknown_state_shows_the_error_of_upstream() -> None:

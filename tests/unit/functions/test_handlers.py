@@ -258,6 +258,6 @@ def test_log_says_that_a_digest_was_copied_and_the_tag_not_moved(
     for unit in plan["units"]:
         copied(unit, service)
     published = wire(publish_image.handle({"request": request, "root": plan["root"]}, service.app))
-    assert published["held"] == "it was copied ahead"
+    assert published["held"] == "its bytes alone were asked for, while its rule holds it"
     assert "copied; the tag was not moved" in caplog.messages
     assert "published" not in caplog.messages

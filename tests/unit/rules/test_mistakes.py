@@ -165,6 +165,7 @@ def test_message_has_one_line_for_each_problem_and_names_the_file() -> None:
         (mirror(upstream="-"), 3, "mirrors[0]", "upstream is missing", ""),
         (mirror(tags="-"), 3, "mirrors[0]", "tags is missing", ""),
         (mirror(tag="x"), 6, "mirrors[0]", "unknown key 'tag'", "Did you mean tags?"),
+        (mirror(repo="x"), 6, "mirrors[0]", "unknown key 'repo'", "Did you mean repository (in ECR) or upstream?"),
         (mirror(upstream="alpine:3.20"), 3, "mirrors[0].upstream", "the tag does not belong here", 'tags: ["3.20"]'),
         (mirror(upstream=f"alpine@sha256:{'a' * 64}"), 3, "mirrors[0].upstream", "a digest never moves", "tags"),
         (mirror(upstream="https://a.io/b"), 3, "mirrors[0].upstream", "not a URL", "Remove https://"),

@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "check",
         "check rules.yaml --registry registry.example.com --quiet",
         stale="At least one tag is stale, missing or gone",
+        failed="Failure, or something is unknown",
     )
     add_comparison_arguments(parser)
 

@@ -178,6 +178,11 @@ def unlisted_line(unlisted: ListingFailure) -> str:
     return f"rule {unlisted.rule}: selecting tags of {unlisted.upstream} failed: {unlisted.reason}"
 
 
+def nothing_to_copy(comparison: Comparison) -> str:
+    """Say that there is nothing to copy, as far as that is known."""
+    return "nothing to copy" if comparison.is_complete else "nothing to copy of what could be compared"
+
+
 def counts_text(tags: Iterable[TagStatus]) -> str:
     """Count tags by state."""
     counts = Counter(tag.state for tag in tags)

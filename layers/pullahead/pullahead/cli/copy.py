@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.verify is not None and arguments.all_tags:
         raise UsageError("--verify is for one image, not for --all-tags")
     if arguments.trust_root is not None and arguments.verify is None:
-        raise UsageError("--trust-root is of --verify")
+        raise UsageError("--trust-root needs --verify")
     registries = Registries(RegistryOptions.of(arguments))
     return _copy_all(arguments, registries) if arguments.all_tags else _copy_one(arguments, registries)
 

@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "login-check quay.io/team/app",
         "login-check docker.io",
         "login-check ghcr.io/team/app:2 --stack pullahead",
+        failed="Failure, or something that is configured does not work",
     )
     parser.add_argument(
         "registry",
@@ -124,8 +125,9 @@ def _limit(quota: RemainingQuota) -> dict[str, Any]:
 def _cause(error: RegistryError | None) -> str | None:
     if error is None:
         return None
-    answered = f" (HTTP {error.status})" if error.status is not None else ""
-    return f"{error.cause}{answered}"
+    if error.status is not None:
+        return f"{error.cause} (HTTP {error.status})"
+    return f"{error.cause}. {error.advice}" if error.advice else error.cause
 
 
 def _lines(entry: Mapping[str, Any], tag: str | None) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,8 +14,8 @@ from pullahead.oci.platforms import parse_platform
 from pullahead.oci.reference import InvalidReferenceError, parse_host
 from pullahead.settings import OWN_RULES, own_rules_or
 
-_EXAMPLE_RULES = "layers/rules/rules.yaml"
-RULES_FILE_HELP = f"layers/rules/{OWN_RULES}, or else {_EXAMPLE_RULES}"
+EXAMPLE_RULES = "layers/rules/rules.yaml"
+RULES_FILE_HELP = f"layers/rules/{OWN_RULES}, or else {EXAMPLE_RULES}"
 STDIN = "-"
 
 _Parsed = TypeVar("_Parsed")
@@ -48,11 +49,19 @@ class Parser(argparse.ArgumentParser):
 
 
 class _HelpFormatter(argparse.HelpFormatter):
-    """Wraps paragraphs, but keeps the lines of those that have several."""
+    """Wraps paragraphs, but keeps the lines of those that have several; never at a hyphen, which a name may have."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        fill = super()._fill_text
-        return "\n\n".join(block if "\n" in block else fill(block, width, indent) for block in text.split("\n\n"))
+        blocks = text.split("\n\n")
+        return "\n\n".join(block if "\n" in block else "\n".join(_wrapped(block, width, indent)) for block in blocks)
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return _wrapped(text, width)
+
+
+def _wrapped(text: str, width: int, indent: str = "") -> list[str]:
+    words = " ".join(text.split())
+    return textwrap.wrap(words, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
 
 
 class RegistryOptions(NamedTuple):
@@ -72,11 +81,13 @@ class RegistryOptions(NamedTuple):
         return cls(frozenset(arguments.insecure), arguments.ca, frozenset(arguments.token_host))
 
 
-def describe(parser: argparse.ArgumentParser, description: str, *examples: str, stale: str = "") -> None:
-    """Set what `--help` says beside the options. `stale` is what exit code 3 means."""
+def describe(
+    parser: argparse.ArgumentParser, description: str, *examples: str, failed: str = "Failure", stale: str = ""
+) -> None:
+    """Set what `--help` says beside the options. `failed` and `stale` are what exit codes 1 and 3 mean."""
     codes = {
         0: "Success, also when there is nothing to do",
-        1: "Failure",
+        1: failed,
         2: "Wrong usage",
         3: stale,
         130: "Interrupted",
@@ -148,7 +159,7 @@ def add_rules_file(parser: argparse.ArgumentParser) -> None:
 
 def default_rules_file() -> str:
     """Return the rules file that a deployment from the current folder takes."""
-    return str(own_rules_or(Path(_EXAMPLE_RULES)))
+    return str(own_rules_or(Path(EXAMPLE_RULES)))
 
 
 def parsed_by(parse: Callable[[str], _Parsed]) -> Callable[[str], _Parsed]:
@@ -166,6 +177,8 @@ def parsed_by(parse: Callable[[str], _Parsed]) -> Callable[[str], _Parsed]:
 def parse_file(text: str) -> Path:
     """Check that a file exists. Raises ValueError."""
     path = Path(text)
+    if path.is_dir():
+        raise ValueError(f"{text!r} is a folder, not a file")
     if not path.is_file():
         raise ValueError(f"no such file: {text!r}")
     return path

@@ -10,6 +10,7 @@ from pullahead.cli.compare import (
     compare,
     comparison_document,
     counts_text,
+    nothing_to_copy,
     section_text,
     sections,
 )
@@ -41,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "plan",
         "plan rules.yaml --only alpine --detailed-exitcode",
         stale="With --detailed-exitcode: a sync would copy something",
+        failed="Failure, or something is unknown",
     )
     parser.add_argument(
         "--detailed-exitcode", action="store_true", help="Exit with 3 if a sync would copy something, not with 0"
@@ -101,13 +103,12 @@ def _text(comparison: Comparison, forecasts: Mapping[MirrorKey, CopyForecast], t
             return []
         return [f"{size_text(each.bytes_missing)}, {count_text(each.requests, 'request')}"]
 
+    copies = _totals_text(totals, len(forecasts)) if forecasts else nothing_to_copy(comparison)
     shown = [section_text(section, notes) for section in sections(comparison.result, comparison.rules)]
-    return "\n".join((*shown, f"{counts_text(comparison.result.tags)}; {_totals_text(totals, len(forecasts))}"))
+    return "\n".join((*shown, f"{counts_text(comparison.result.tags)}; {copies}"))
 
 
 def _totals_text(totals: Totals, copies: int) -> str:
-    if not copies:
-        return "nothing to copy"
     least = "at least " if totals.unsized else ""
     size, requests = size_text(totals.bytes_missing), count_text(totals.requests, "upstream request")
     return f"{copies} to copy, {least}{size} and {requests}"

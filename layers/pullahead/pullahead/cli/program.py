@@ -1,4 +1,7 @@
-"""The `pullahead` program: signals, unexpected exceptions and the exit code of its process."""
+"""The `pullahead` program: signals, unexpected exceptions and the exit code of its process.
+
+Imports the commands only when signals are handled: Ctrl-C at the very start ends the program in one line, too.
+"""
 
 import gc
 import io
@@ -6,9 +9,6 @@ import os
 import signal
 import sys
 from types import FrameType, TracebackType
-
-from pullahead.cli.main import parse_arguments, run_command
-from pullahead.cli.output import interruption_note, say, write_failure
 
 _COLLECT_AFTER = 50_000  # objects more than were freed: looking for cycles more often takes longer than it is worth
 _SHOW_CURSOR = b"\x1b[?25h"  # progress bars hide it
@@ -20,6 +20,8 @@ def run() -> int:
     end_at_once_on_signals()
     report_defects()
     accept_any_text()
+    from pullahead.cli.main import parse_arguments, run_command  # noqa: PLC0415 - takes most of the start
+
     parsed = parse_arguments(sys.argv[1:])
     gc.freeze()  # what is imported stays
     gc.set_threshold(_COLLECT_AFTER)
@@ -65,7 +67,9 @@ def accept_any_text() -> None:
 def _end_at_once(number: int, _frame: FrameType | None) -> None:
     # Not through sys.stderr, which the interrupted code may be writing to.
     cursor = _SHOW_CURSOR + b"\r\n" if os.isatty(2) else b""
-    what = f"{'interrupted' if number == signal.SIGINT else 'terminated'}{interruption_note()}"
+    output = sys.modules.get("pullahead.cli.output")
+    note = getattr(output, "interruption_note", str)()  # it may be half imported
+    what = f"{'interrupted' if number == signal.SIGINT else 'terminated'}{note}"
     os.write(2, cursor + f"pullahead: {what}\n".encode(errors="replace"))
     os._exit(128 + number)
 
@@ -78,6 +82,8 @@ def _report_defect(kind: type[BaseException], error: BaseException, at: Tracebac
         at = at.tb_next
     where = f" at {os.path.basename(at.tb_frame.f_code.co_filename)}:{at.tb_lineno}" if at is not None else ""  # noqa: PTH119
     line = f"unexpected {kind.__name__}{where}; please report this bug with the output of PULLAHEAD_TRACEBACK=1"
+    from pullahead.cli.output import say, write_failure  # noqa: PLC0415 - as above
+
     say(line)
     if "--json" in sys.argv:
         write_failure(kind.__name__, line)

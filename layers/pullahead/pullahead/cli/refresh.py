@@ -64,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "refresh mirror/python:3.13",
         "refresh mirror/python",
         "refresh mirror/python:3.13 --no-wait",
+        failed="Failure, or the mirror is neither fresh nor held back by its rule in the end",
     )
     parser.add_argument(
         "subject",

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from pullahead.cli.options import STDIN
+from pullahead.cli.options import EXAMPLE_RULES, RULES_FILE_HELP, STDIN
 from pullahead.errors import ConfigError
 from pullahead.rules.load import load_rules_files
 from pullahead.rules.model import Rules
@@ -51,6 +51,10 @@ def write_whole(file: str, text: str) -> None:
 
 def read_files(file: str) -> tuple[RulesText, ...]:
     """Read the texts of a file, of the files of a folder, or of stdin for `-`. Raises ConfigError, RulesError."""
+    if file == EXAMPLE_RULES and not Path(file).exists():
+        raise ConfigError(
+            f"there is no rules file here ({RULES_FILE_HELP}): name a file or a folder, or run the command in the clone"
+        )
     if file != STDIN:
         return read_rules_files(Path(file), name=file)
     content = sys.stdin.buffer.read(MAX_DOCUMENT_BYTES + 1)

@@ -262,4 +262,5 @@ def _plain(error: ClientError | BotoCoreError) -> ConfigError:
     if code in _ACCESS_DENIED:
         permission = _PERMISSIONS.get(operation, operation)
         return ConfigError(f"AWS denied {operation}: the permission {permission} is missing (see docs/cli.md)")
-    return ConfigError(f"{operation} failed with {code}: {error.response.get('Error', {}).get('Message', '')}")
+    advice = "; check --table, --stack, AWS_PROFILE and AWS_REGION" if code == "ResourceNotFoundException" else ""
+    return ConfigError(f"{operation} failed with {code}: {error.response.get('Error', {}).get('Message', '')}{advice}")

@@ -5,7 +5,14 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pullahead.cli.compare import Comparison, add_comparison_arguments, compare, comparison_document, counts_text
+from pullahead.cli.compare import (
+    Comparison,
+    add_comparison_arguments,
+    compare,
+    comparison_document,
+    counts_text,
+    nothing_to_copy,
+)
 from pullahead.cli.options import describe
 from pullahead.cli.output import DONE, FAILED, say, write_result
 from pullahead.cli.registries import ACCOUNT
@@ -26,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "no other; run the command again to continue.",
         "sync",
         "sync rules.yaml --registry registry.example.com",
+        failed="Failure, also of a single tag",
     )
     add_comparison_arguments(parser)
 
@@ -39,7 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
     begun = time.monotonic()
     copied = _copy(arguments, comparison)
     seconds = time.monotonic() - begun
-    text = f"{counts_text(comparison.result.tags)}; {_summary(copied.values(), seconds)}"
+    summary = _summary(copied.values(), seconds) if copied else nothing_to_copy(comparison)
+    text = f"{counts_text(comparison.result.tags)}; {summary}"
     write_result(arguments, text, _document(comparison, copied, seconds))
     has_failed = not_found or not comparison.is_complete or any(each.error for each in copied.values())
     return FAILED if has_failed else DONE
@@ -85,8 +94,6 @@ def _line(key: MirrorKey, copied: SyncResult, progress: str) -> str:
 
 def _summary(copied: Iterable[SyncResult], seconds: float) -> str:
     results = list(copied)
-    if not results:
-        return "nothing to copy"
     failed = sum(bool(each.error) for each in results)
     sent = _bytes_copied(results)
     moved = f"{size_text(sent)} in {seconds:.2f} s, {rate_text(sent, seconds)}"

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pullahead.cli.options import STDIN, add_output_options, add_rules_file, describe
 from pullahead.cli.output import DONE, FAILED, write_document, write_result, write_text
 from pullahead.cli.rules_file import read_rules
+from pullahead.oci.platforms import parse_platform
 from pullahead.registry.address_guard import kind_of_host
 from pullahead.rules.file_format import schema_text
 from pullahead.rules.model import Rules
@@ -24,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "list the parameters that the stack needs for it. Needs no network and no AWS credentials.",
         "validate rules.yaml",
         "validate --schema > rules.schema.json",
+        failed="Failure, or the file has a problem",
     )
     add_rules_file(parser)
     parser.add_argument("--schema", action="store_true", help="Write the JSON Schema of rules files and exit")
@@ -84,6 +86,9 @@ def _notes(rules: Rules) -> Iterator[str]:
                 f"{host} is {kind.name}, which is refused; if it is meant, write upstreams: "
                 f'{{"{host}": {{private_addresses: true}}}}'
             )
+    for platform in dict.fromkeys(name for rule in rules.rules for name in rule.platforms):
+        if not parse_platform(platform).is_known:
+            yield f"{platform} is no known platform: check its spelling. A tag without it is not copied (BLOCKED)"
     for rule in rules_without_credentials(rules):
         host = rule.upstream.registry
         yield f"{rule.upstream} is read anonymously: no `path` in the credentials of {host} matches it"

@@ -48,8 +48,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "verify registry.example/team/app:1 --key cosign.pub",
         "verify ghcr.io/org/app:1 --identity ... --issuer ... --attestation https://slsa.dev/provenance/v1 "
         "--source https://github.com/org/app",
+        failed="Failure, or UNSIGNED, UNTRUSTED or UNKNOWN",
     )
     parser.add_argument("reference", metavar="IMAGE", type=parsed_by(parse_location), help="Image, by tag or by digest")
+    _add_signer_options(parser)
+    _add_attestation_options(parser)
+    parser.add_argument(
+        "--trust-root",
+        metavar="FILE",
+        type=parsed_by(parse_file),
+        help="A trusted_root.json of Sigstore (default: that of its public service, as of this version of Pullahead)",
+    )
+    add_registry_options(parser)
+
+
+def _add_signer_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--identity",
         metavar="NAME",
@@ -80,6 +93,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=parsed_by(_parse_repository),
         help="A signature of cosign 2 may name this repository, as where an image was copied from (repeatable)",
     )
+
+
+def _add_attestation_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--attestation",
         metavar="TYPE",
@@ -98,13 +114,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=parsed_by(_checked(check_source)),
         help="The repository that an SLSA provenance must name; * and ** as in --identity",
     )
-    parser.add_argument(
-        "--trust-root",
-        metavar="FILE",
-        type=parsed_by(parse_file),
-        help="A trusted_root.json of Sigstore (default: that of its public service, as of this version of Pullahead)",
-    )
-    add_registry_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -126,8 +135,9 @@ def verify_reference(
     image cannot be read.
     """
     require_packages()
-    from pullahead.admission.signatures.verify import verify_image  # noqa: PLC0415 - not everybody has its packages
+    from pullahead.admission.signatures.verify import check_keys, verify_image  # noqa: PLC0415 - not everybody has its packages
 
+    check_keys(policy)  # before anything is asked for
     now = datetime.now(UTC)
     trust = _trust_root(trust_root) if policy.needs_trust_root else None
     for problem in trust.problems(now) if trust is not None else ():

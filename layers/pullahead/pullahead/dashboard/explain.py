@@ -20,7 +20,7 @@ from pullahead.admission.signature_evidence import evidence_for
 from pullahead.checks.timetable import next_check, next_listing
 from pullahead.dashboard.find_subjects import NamedImage, has_served
 from pullahead.dashboard.states import meaning_of, trigger_text
-from pullahead.mirrors.judge import Observation, absence_text, is_denied, judge, pace_text, upstream_tag
+from pullahead.mirrors.judge import Observation, absence_text, is_denied, judge, pace_text
 from pullahead.mirrors.missing import PruneReason
 from pullahead.mirrors.pinned import moved_text
 from pullahead.mirrors.previous import still_kept
@@ -221,10 +221,9 @@ def _rule_text(key: MirrorKey, known: MirrorFacts, rules: Rules) -> str:
 def _upstream_text(record: MirrorRecord) -> str:
     before = f"; it last served {record.upstream_digest}" if record.upstream_digest is not None else ""
     if record.state is State.GONE and record.was_never_found:
-        absence = absence_text(upstream_tag(record), was_never_found=True).removeprefix("upstream ")
-        return f"{parse_reference(record.upstream).repository} {absence}"
+        return f"{parse_reference(record.upstream).repository} {absence_text(record).removeprefix('upstream ')}"
     if record.state is State.GONE:
-        return f"{record.upstream} no longer has the tag{before}"
+        return f"{record.upstream} {absence_text(record).removeprefix('upstream ')}{before}"
     if record.state is State.UNKNOWN:
         return f"{(record.error or 'not checked').rstrip('.')}{before}"
     current = record.admission.current if record.admission is not None else None
@@ -260,7 +259,7 @@ def _trigger_steps(record: MirrorRecord) -> list[Step]:
     text = trigger_text(record.trigger, record.sender)
     if record.trigger is Trigger.REFRESH and record.past:
         led = trigger_text(record.past[-1].trigger, record.past[-1].sender)
-        text = f"{text}, to which led: {led}" if led else text
+        text = f"{text}, triggered by {led}" if led else text
     return [Step("trigger", text)] if text else []
 
 
@@ -520,6 +519,10 @@ def _next_refresh_text(record: MirrorRecord, check: str, now: datetime) -> str:
 def _served_text(record: MirrorRecord) -> str:
     if record.published_digest is None:
         return "there is nothing to pull: ECR has no copy"
+    waiting = record.waiting
+    is_rejected = waiting is not None and waiting.because is HeldReason.REJECTED and record.state is State.HELD
+    if is_rejected and waiting is not None and waiting.digest == record.upstream_digest:
+        return "ECR keeps serving it, as there is no other that the tag may serve: to stop that, delete the tag in ECR"
     return "ECR keeps serving the last copy"
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from pullahead.mirrors.judge import absence_text, is_denied, upstream_tag
+from pullahead.mirrors.judge import absence_text, is_denied
 from pullahead.mirrors.record import MirrorRecord, Record, RuleRecord, State, Trigger
 
 # What waits for a person, then what waits for Pullahead, then what is well.
@@ -15,8 +15,8 @@ STATE_MEANINGS: Final[Mapping[State, str]] = MappingProxyType(
         State.STALE: "upstream moved; a refresh is due or running",
         State.MISSING: "never copied yet",
         State.UNKNOWN: "upstream could not be checked",
-        State.HELD: "a newer digest may not be served until somebody acts; ECR serves what it did",
-        State.COOLING: "a newer digest is too young; ECR serves what it did",
+        State.HELD: "a digest may not be served until somebody acts; ECR serves what it did, if anything",
+        State.COOLING: "a digest is too young; ECR serves what it did, if anything",
         State.DELETED: "deleted from ECR; not copied again until upstream moves",
         State.FRESH: "ECR serves what upstream serves",
     }
@@ -38,7 +38,7 @@ _TRIGGER_TEXTS: Final[Mapping[Trigger, str]] = MappingProxyType(
     {
         Trigger.UNKNOWN: "",
         Trigger.SCHEDULE: "schedule",
-        Trigger.MANUAL: "a person (pullahead refresh)",
+        Trigger.MANUAL: "a person (pullahead refresh, admit or reject)",
         Trigger.PUSH: "push to ECR",
         Trigger.SCAN: "scan in ECR",
         Trigger.DELETE: "deletion in ECR",
@@ -62,7 +62,7 @@ def meaning_of(record: Record) -> str:
     if isinstance(record, RuleRecord):
         return _LISTING_MEANINGS.get(record.state, STATE_MEANINGS[record.state])
     if isinstance(record, MirrorRecord) and record.state is State.GONE:
-        return absence_text(upstream_tag(record), was_never_found=record.was_never_found)
+        return absence_text(record)
     if isinstance(record, MirrorRecord) and record.state is State.UNKNOWN and is_denied(record):
         return "upstream denies access"
     if isinstance(record, MirrorRecord) and record.state is State.MISSING and record.previous_digest is not None:

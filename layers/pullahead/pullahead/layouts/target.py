@@ -108,6 +108,9 @@ class OciLayoutTarget:
                 check_version(inquiry, version.read_bytes()[:_READ_BYTES])
                 _remove_unfinished(path)
                 return
+            if path.exists() and not path.is_dir():
+                advice = "Name a folder, or one that does not exist."
+                raise inquiry.error(ManifestRefusedError, "it is a file, and a layout is a folder", advice=advice)
             has_others = path.is_dir() and any(not each.name.startswith(_UNFINISHED) for each in path.iterdir())
             if has_others and not version.is_file():  # which another process may have written by now
                 advice = "Name another folder, or one that does not exist."

@@ -5,7 +5,7 @@ A refused or failed request to upstream is UNKNOWN, never MISSING: nothing is ov
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from pullahead.admission.gates import HeldReason
 from pullahead.admission.seen_digests import TakenBack
@@ -18,7 +18,7 @@ from pullahead.errors import (
     Side,
     side_of_message,
 )
-from pullahead.mirrors.admission import admit
+from pullahead.mirrors.admission import Admission, admit
 from pullahead.mirrors.alert import Alert, AlertKind
 from pullahead.mirrors.demand import is_absent
 from pullahead.mirrors.pinned import moved_away, pinned_descriptor, serves_pin, with_moved_away
@@ -26,6 +26,7 @@ from pullahead.mirrors.record import (
     ON_TIME,
     WAITING,
     MirrorRecord,
+    MovedAway,
     Record,
     RefreshFailure,
     State,
@@ -84,56 +85,18 @@ def judge(
 
     `sender`: of the webhook that is the trigger. `asked_at`: when somebody asked for the check, by another clock.
     """
-    platforms = _platforms_of(mirror)
-    moved = before.moved_away if before is not None and mirror.pin is not None else None
-    if (pinned := pinned_descriptor(mirror)) is not None and serves_pin(mirror, before, observed.published):
-        moved = moved_away(observed.upstream, before, mirror, now)
-        observed = observed._replace(upstream=pinned)
-    elif moved is not None and moved.pin != mirror.pin:
-        moved = None
+    observed, moved = _with_pin(observed, before, mirror, now)
     by_person = trigger is Trigger.MANUAL
     admission = admit(observed.upstream, observed.published, before, mirror, now, asked_at or now, at_once=by_person)
-    upstream = admission.wanted
-    failure = _failure_that_counts(before, platforms, trigger)
-    left_at = _left_at(upstream, observed.published, before, mirror)
-    state, reason = _state_of(upstream, observed.published, before, left_at, failure, mirror, admission.waiting)
-    known = followed_again(before) if before is not None else MirrorRecord(mirror.key, str(mirror.upstream), state, now)
-    error = next((side for side in (observed.published, upstream) if isinstance(side, PullaheadError)), None)
-    wanted = upstream.digest if isinstance(upstream, Descriptor) else known.upstream_digest
-    begins = (
-        before is None
-        or (wanted, platforms) != (before.upstream_digest, before.platforms)
-        or (before.serves_what_it_may and state not in (State.FRESH, *WAITING))
-    )
-    entered: dict[str, Any] = {}
-    if before is None or known.state is not state:
-        told_elsewhere = error is not None or state is State.BLOCKED or state in WAITING
-        entered = {"since": now, "trigger": trigger, "reason": "" if told_elsewhere else reason, "sender": sender}
-    after = known.with_changes(
-        upstream=str(mirror.upstream),
-        state=state,
-        unfresh_since=None if state in ON_TIME else known.unfresh_since or now,
-        upstream_digest=wanted,
-        published_digest=known.published_digest
-        if isinstance(observed.published, PullaheadError)
-        else observed.published,
-        error_kind=type(error).__name__ if error else None,
-        error=one_line(str(error), _MAX_ERROR_CHARACTERS) if error else None,
-        denied=error.sent if isinstance(error, AccessDeniedError) else "",
-        failure=None if state in ON_TIME else failure,
-        episode=known.episode + 1 if begins else known.episode,
-        platforms=platforms,
-        left_at=left_at,
-        replicated_from=mirror.replicated_from or None if left_at is not None else None,
-        on_demand=mirror.on_demand,
-        was_listed=mirror.listed and state is State.GONE,
-        admission=admission.seen,
-        waiting=admission.waiting,
-        **entered,
-    )
+    found = _compare(observed.published, admission, before, mirror, trigger)
+    after = _record_after(observed.published, admission, found, before, mirror, now)
+    if before is None or before.state is not found.state:
+        told_elsewhere = after.error_kind is not None or found.state is State.BLOCKED or found.state in WAITING
+        noted = "" if told_elsewhere else found.reason
+        after = after.with_changes(since=now, trigger=trigger, reason=noted, sender=sender)
     after = with_moved_away(before, after, moved, now)
-    wants, until = _wants_refresh(after, now), None
-    if wants and trigger is not Trigger.MANUAL:
+    wants, wanted, until = _wants_refresh(after, now), after.upstream_digest, None
+    if wants and not by_person:
         until = paced_until(after.pace, wanted, now)
     if wants and until is None and wanted is not None:
         after = after.with_changes(pace=after_start(after.pace, wanted, now))
@@ -144,9 +107,80 @@ def judge(
         ahead = None
     after = with_taken_back(after, admission.news, now)
     alerted = with_alerts(before, after, mirror.alert_after, now, mirror.replicated_from)
-    reason = reason if until is None else f"{reason}; {pace_text(until)}"
-    root = upstream if isinstance(upstream, Descriptor) else None
+    reason = found.reason if until is None else f"{found.reason}; {pace_text(until)}"
+    root = admission.wanted if isinstance(admission.wanted, Descriptor) else None
     return Verdict(alerted, wants and until is None, reason, root, ahead, admission.is_again)
+
+
+class _Comparison(NamedTuple):
+    """The state, and why; the failed refresh that counts, and the digest at which the tag was left deleted, if any."""
+
+    state: State
+    reason: str
+    failure: RefreshFailure | None
+    left_at: Digest | None
+
+
+def _with_pin(
+    observed: Observation, before: MirrorRecord | None, mirror: Mirror, now: datetime
+) -> tuple[Observation, MovedAway | None]:
+    """Compare with the digest that the rules pin, if ECR serves it, and say where upstream has moved to since."""
+    moved = before.moved_away if before is not None and mirror.pin is not None else None
+    if (pinned := pinned_descriptor(mirror)) is not None and serves_pin(mirror, before, observed.published):
+        return observed._replace(upstream=pinned), moved_away(observed.upstream, before, mirror, now)
+    return observed, moved if moved is not None and moved.pin == mirror.pin else None
+
+
+def _compare(
+    published: Digest | AccessDeniedError | None,
+    admission: Admission,
+    before: MirrorRecord | None,
+    mirror: Mirror,
+    trigger: Trigger,
+) -> _Comparison:
+    failure = _failure_that_counts(before, _platforms_of(mirror), trigger)
+    left_at = _left_at(admission.wanted, published, before, mirror)
+    state, reason = _state_of(admission.wanted, published, before, left_at, failure, mirror, admission.waiting)
+    return _Comparison(state, reason, failure, left_at)
+
+
+def _record_after(
+    published: Digest | AccessDeniedError | None,
+    admission: Admission,
+    found: _Comparison,
+    before: MirrorRecord | None,
+    mirror: Mirror,
+    now: datetime,
+) -> MirrorRecord:
+    """Write what was found into the record, without what a refresh that starts or an alert adds."""
+    state, upstream, platforms = found.state, admission.wanted, _platforms_of(mirror)
+    known = followed_again(before) if before is not None else MirrorRecord(mirror.key, str(mirror.upstream), state, now)
+    error = next((side for side in (published, upstream) if isinstance(side, PullaheadError)), None)
+    wanted = upstream.digest if isinstance(upstream, Descriptor) else known.upstream_digest
+    begins = (
+        before is None
+        or (wanted, platforms) != (before.upstream_digest, before.platforms)
+        or (before.serves_what_it_may and state not in (State.FRESH, *WAITING))
+    )
+    return known.with_changes(
+        upstream=str(mirror.upstream),
+        state=state,
+        unfresh_since=None if state in ON_TIME else known.unfresh_since or now,
+        upstream_digest=wanted,
+        published_digest=known.published_digest if isinstance(published, PullaheadError) else published,
+        error_kind=type(error).__name__ if error else None,
+        error=one_line(str(error), _MAX_ERROR_CHARACTERS) if error else None,
+        denied=error.sent if isinstance(error, AccessDeniedError) else "",
+        failure=None if state in ON_TIME else found.failure,
+        episode=known.episode + 1 if begins else known.episode,
+        platforms=platforms,
+        left_at=found.left_at,
+        replicated_from=mirror.replicated_from or None if found.left_at is not None else None,
+        on_demand=mirror.on_demand,
+        was_listed=mirror.listed and state is State.GONE,
+        admission=admission.seen,
+        waiting=admission.waiting,
+    )
 
 
 def with_taken_back(record: MirrorRecord, news: Sequence[TakenBack], now: datetime) -> MirrorRecord:
@@ -206,7 +240,7 @@ def with_alerts(
         kind = None
     detail = None
     if kind is AlertKind.NOT_FOUND:
-        absence = absence_text(upstream_tag(after), was_never_found=True)
+        absence = absence_text(after)
         detail = f"{absence} ({after.cause.rstrip('.')})"
     return with_alert(before, after, kind, now, detail=detail)
 
@@ -343,8 +377,9 @@ def _state_of_error(
 ) -> tuple[State, str]:
     if not isinstance(error, NotFoundError):
         return State.UNKNOWN, str(error)
-    is_news = published is None and (before is None or before.was_never_found)
-    return State.GONE, absence_text(mirror.upstream.locator, was_never_found=is_news and not mirror.listed)
+    was_seen = published is not None or (before is not None and before.was_seen)
+    was_listed = mirror.listed or (before is not None and before.was_listed)
+    return State.GONE, _absence_text(mirror.upstream.locator, was_seen=was_seen, was_listed=was_listed)
 
 
 def _left_because(mirror: Mirror) -> str:
@@ -353,11 +388,16 @@ def _left_because(mirror: Mirror) -> str:
     return "the tag was deleted from ECR, and its rule restores it only when upstream moves"
 
 
-def absence_text(tag: str, *, was_never_found: bool) -> str:
+def absence_text(record: MirrorRecord) -> str:
     """Say that upstream does not have a tag: no longer, or it never had it as far as is known."""
-    if not was_never_found:
+    return _absence_text(upstream_tag(record), was_seen=record.was_seen, was_listed=record.was_listed)
+
+
+def _absence_text(tag: str, *, was_seen: bool, was_listed: bool) -> str:
+    if was_seen:
         return "upstream no longer has the tag"
-    return f"upstream has no {'digest' if ':' in tag else 'tag'} `{tag}`; check its spelling"
+    spelling = "" if was_listed else "; check its spelling"
+    return f"upstream has no {'digest' if ':' in tag else 'tag'} `{tag}`{spelling}"
 
 
 def upstream_tag(record: MirrorRecord) -> str:

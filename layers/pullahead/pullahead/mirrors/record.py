@@ -281,8 +281,13 @@ class MirrorRecord(Record, frozen=True):
     @property
     def was_never_found(self) -> bool:
         """Whether neither upstream nor ECR is known to have had the tag: its name may be wrong."""
+        return not self.was_listed and not self.was_seen
+
+    @property
+    def was_seen(self) -> bool:
+        """Whether upstream or ECR is known to have had the tag."""
         served = self.published_digest or self.previous_digest or self.last_refresh
-        return not self.was_listed and self.upstream_digest is None and served is None and self.admission is None
+        return self.upstream_digest is not None or served is not None or self.admission is not None
 
     @property
     def serves_what_it_may(self) -> bool:

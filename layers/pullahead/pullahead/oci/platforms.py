@@ -36,6 +36,10 @@ _ARCHITECTURES: Final = frozenset(
     {"386", "amd64", "arm", "arm64", "loong64", "mips64le", "ppc64le", "riscv64", "s390x", *_ALIASES}
 )
 
+_KNOWN_SYSTEMS: Final = frozenset({"android", "darwin", "freebsd", "linux", "netbsd", "openbsd", "wasip1", "windows"})
+_KNOWN_ARCHITECTURES: Final = _ARCHITECTURES | {"mips", "mipsle", "mips64", "ppc64", "wasm"}
+"""Of the values of GOOS and GOARCH, which platforms have, those that are plausible for an image."""
+
 
 class Platform(NamedTuple):
     """A platform as indexes name it; without a variant, it stands for those of all variants."""
@@ -46,6 +50,11 @@ class Platform(NamedTuple):
 
     def __str__(self) -> str:
         return "/".join(filter(None, self))
+
+    @property
+    def is_known(self) -> bool:
+        """Whether images are made for such an operating system and architecture; else the name may be misspelled."""
+        return self.os in _KNOWN_SYSTEMS and self.architecture in _KNOWN_ARCHITECTURES
 
 
 def parse_platform(text: str) -> Platform:

@@ -79,7 +79,7 @@ def publish_image(
     referrers = _put_referrers(request, planned, target, plans, wait)
     key = MirrorKey(request.repository, request.tag)
     known = records.load([key])
-    held = "it was copied ahead" if request.ahead else None
+    held = "its bytes alone were asked for, while its rule holds it" if request.ahead else None
     reading = _ScanReading(request, mirror, plan, plans, scans or NoScans(), clock)
     record = known.get(key)
     if held is None and key not in newer_of(known) and mirror.admit is not None:

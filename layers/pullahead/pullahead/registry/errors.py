@@ -64,7 +64,7 @@ _TRUST_ADVICE = (
     "If its authority is private, trust it: `ca` of this host in the rules, or --ca FILE for a command "
     "(--insecure HOST skips the verification)."
 )
-_NO_TLS_ADVICE = "If plain HTTP is meant, allow it: --insecure HOST, or `plain_http: true` of this host in the rules."
+_NO_TLS_ADVICE = "If plain HTTP is meant, allow it: --insecure {host}, or `plain_http: true` of this host in the rules."
 
 NO_TLS = "the host does not speak TLS"
 _PLAIN_REASONS = frozenset({"WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"})
@@ -174,7 +174,8 @@ def broken_connection(
         cause = "the TLS certificate is not trusted"
         return inquiry.error(RegistryUnavailableError, cause, advice=_TRUST_ADVICE)
     if isinstance(error, ssl.SSLError) and error.reason in _PLAIN_REASONS:
-        return inquiry.error(RegistryUnavailableError, NO_TLS, advice=_NO_TLS_ADVICE)
+        host = "HOST" if inquiry.by_way_of else inquiry.reference.partition("/")[0]
+        return inquiry.error(RegistryUnavailableError, NO_TLS, advice=_NO_TLS_ADVICE.format(host=host))
     if isinstance(error, UnicodeError):
         return inquiry.error(RegistryUnavailableError, "the host name is invalid")
     if isinstance(error, TimeoutError):

@@ -759,8 +759,9 @@ class Options(_Section, frozen=True):
         platforms="arch architecture architectures os platform",
         repository="dest destination target to",
         tags="allow filter include semver semverrange regex glob",
-        upstream="from image registry repo source src",
+        upstream="from image registry source src",
     )
+    hints |= {"repo": "Did you mean repository (in ECR) or upstream?"}
 
     repository: Annotated[
         _Template | UnsetType,

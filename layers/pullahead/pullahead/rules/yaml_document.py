@@ -70,13 +70,18 @@ def compose(text: str, parser: Any = DEFAULT_PARSER, count: NodeCount | None = N
     _check_text(text)
     try:
         return _Composer(yaml.parse(text, Loader=parser), count or NodeCount()).document()
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        # The parsers put the end of the text on different lines, libyaml behind the last one.
-        line = min(mark.line + 1, max(1, len(text.splitlines()))) if mark else 1
-        raise DocumentError(line, f"invalid YAML: {error.problem}", _hint_for(error, text)) from error
     except yaml.YAMLError as error:
-        raise DocumentError(1, "invalid YAML") from error
+        raise invalid_yaml(error, text) from error
+
+
+def invalid_yaml(error: yaml.YAMLError, text: str) -> DocumentError:
+    """Say what a parser refuses in a text, on which line, and what to write instead."""
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return DocumentError(1, "invalid YAML")
+    mark = error.problem_mark or error.context_mark
+    # The parsers put the end of the text on different lines, libyaml behind the last one.
+    line = min(mark.line + 1, max(1, len(text.splitlines()))) if mark else 1
+    return DocumentError(line, f"invalid YAML: {error.problem}", _hint_for(error, text))
 
 
 def _hint_for(error: yaml.MarkedYAMLError, text: str) -> str:

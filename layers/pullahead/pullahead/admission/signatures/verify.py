@@ -61,6 +61,11 @@ def verify_image(
     return _Verification(subject, policy).run(reader)
 
 
+def check_keys(policy: SignaturePolicy) -> None:
+    """Check that the keys of a policy are public keys. Raises ConfigError."""
+    _load_keys(policy.every_signer)
+
+
 class _Subject(NamedTuple):
     image: Reference
     digest: Digest

@@ -8,6 +8,7 @@ from pullahead.rules.importers.result import ImportedMirror, ImportResult, NotIm
 from pullahead.rules.importers.skopeo import read_skopeo
 from pullahead.rules.load import load_rules
 from pullahead.rules.problems import MAX_DOCUMENT_BYTES, RulesError
+from pullahead.rules.yaml_document import invalid_yaml
 
 __all__ = [
     "ImportFileError",
@@ -48,7 +49,8 @@ def import_rules(text: str, *, source: str, prefix: str = "mirror", target: str 
     try:
         document = yaml.load(text, Loader=_TextLoader)  # noqa: S506 - it is a safe one
     except yaml.YAMLError as error:
-        raise ImportFileError(f"{source} is invalid YAML: {' '.join(str(error).split())}") from error
+        wrong = invalid_yaml(error, text)
+        raise ImportFileError(f"{source}:{wrong.line}: {wrong.message}. {wrong.hint}".rstrip()) from error
     if isinstance(document, dict) and isinstance(document.get("sync", ""), list | None):
         return read_regsync(document, target)
     of_hosts = list(document.values()) if isinstance(document, dict) else []
