@@ -45,6 +45,8 @@ class Upstream:
         """By the number of the request: raised in place of its first piece."""
         self.cut: set[int] = set()
         """The numbers of requests that break after their first piece."""
+        self.hangs: threading.Event | None = None
+        """Until when all requests but the first one have no answer, and then break."""
         self._lock = threading.Lock()
 
     @contextmanager
@@ -57,6 +59,9 @@ class Upstream:
             self.open += 1
             self.most_open = max(self.most_open, self.open)
         try:
+            if number and self.hangs is not None:
+                assert self.hangs.wait(20)
+                raise failed(RegistryUnavailableError)
             if number in self.errors:
                 raise self.errors[number]
             yield self._pieces(number, first_byte, blob.size if end is None else end)
@@ -89,10 +94,16 @@ GROWING = (Throughput(40e6, 0.9), Throughput(110e6, 0.9), Throughput(200e6, 0.9)
 class Reading:
     """Reads the blob while its meter measures these throughputs."""
 
-    def __init__(self, *throughputs: Throughput, upstream: Upstream | None = None, connections: int = 12) -> None:
+    def __init__(
+        self,
+        *throughputs: Throughput,
+        upstream: Upstream | None = None,
+        connections: int = 12,
+        answer_seconds: float = 20.0,
+    ) -> None:
         self.upstream, self.waits = upstream or Upstream(), list[int]()
         self.measured, self._connections = deque(throughputs), connections
-        self.parallel = ParallelRead(lambda: ScriptedMeter(self.measured), connections)
+        self.parallel = ParallelRead(lambda: ScriptedMeter(self.measured), connections, answer_seconds)
 
     @contextmanager
     def open(self, first: int = 0) -> Iterator[Iterator[bytes]]:
@@ -192,6 +203,22 @@ def test_first_connection_reads_to_the_end_where_another_one_is_refused(kind: ty
     reading.upstream.errors = dict.fromkeys(range(1, 30), failed(kind))
     assert reading.read() == CONTENT
     assert [request for request in reading.upstream.requests if request.end is None] == [Request(0, None)]
+    assert reading.has_released_everything()
+
+
+def test_first_connection_reads_on_where_others_hang() -> None:
+    """As behind a proxy that lets further connections wait in a queue. What they wait for ends once, too."""
+    upstream = Upstream()
+    upstream.hangs = threading.Event()
+    reading = Reading(*GROWING, upstream=upstream, answer_seconds=0.01)
+    with reading.open() as pieces:
+        read = b"".join(itertools.islice(pieces, 40))
+        assert read == CONTENT[: len(read)]
+        assert len(read) > 30 * MIB
+        upstream.hangs.set()
+        assert read + b"".join(pieces) == CONTENT
+    assert len(upstream.requests) == 4
+    assert reading.waits == []
     assert reading.has_released_everything()
 
 

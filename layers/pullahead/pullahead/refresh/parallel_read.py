@@ -27,6 +27,7 @@ _GAIN = 1.2  # a smaller one is noise
 _MEASURED_SECONDS = 0.2
 _IDLE_SHARE = 0.6  # of the time, before more connections are tried
 _STILL_IDLE_SHARE = 0.3  # before even more are added to those that have helped
+_ANSWER_SECONDS = 5.0  # for the first additional connection: it is asked for three MiB ahead
 
 
 class Span(NamedTuple):
@@ -40,6 +41,9 @@ Pieces = Generator[bytes, None, None]
 """Pieces of a blob in order. To be closed by whoever does not read them to the end."""
 
 ReadSpan = Callable[[Span], Pieces]
+
+ReadSegment = Callable[[Span, Callable[[], bool]], Pieces]
+"""Reads a span, and resumes after no break once the function says that nobody reads on."""
 
 
 class Throughput(NamedTuple):
@@ -85,8 +89,13 @@ class ThroughputMeter:
 class ParallelRead:
     """What all blobs of one copy share: additional connections, and whether they have helped. Thread-safe."""
 
-    def __init__(self, meter: Callable[[], ThroughputMeter], connections: int = _MAX_CONNECTIONS) -> None:
-        self.meter = meter
+    def __init__(
+        self,
+        meter: Callable[[], ThroughputMeter],
+        connections: int = _MAX_CONNECTIONS,
+        answer_seconds: float = _ANSWER_SECONDS,
+    ) -> None:
+        self.meter, self.answer_seconds = meter, answer_seconds
         self._free = threading.Semaphore(connections)
         self._lock = threading.Lock()
         self._is_tried, self._helps = False, True
@@ -120,7 +129,7 @@ class ParallelRead:
 class ParallelReader:
     """Reads one blob. `read_rest` reads to the blob's end; `read_segment` may fail where Range is not supported."""
 
-    def __init__(self, size: int, parallel: ParallelRead, read_rest: ReadSpan, read_segment: ReadSpan) -> None:
+    def __init__(self, size: int, parallel: ParallelRead, read_rest: ReadSpan, read_segment: ReadSegment) -> None:
         self._size, self._parallel = size, parallel
         self._read_rest, self._read_segment = read_rest, read_segment
         self._offset = 0
@@ -152,7 +161,7 @@ class ParallelReader:
                         self._offset = segments.first
                         undo.pop_all()
                         return segments
-                    segments.close()
+                    segments.stop()  # waiting for its threads would let this connection and the target's wait, too
                     segments = None
                 self._offset += len(piece)
                 yield piece
@@ -177,7 +186,7 @@ class ParallelReader:
 class _Segments:
     """Segments of a span, read by a thread each and yielded in order. None is begun before there is room for it."""
 
-    def __init__(self, span: Span, parallel: ParallelRead, read_segment: ReadSpan, bytes_per_second: float) -> None:
+    def __init__(self, span: Span, parallel: ParallelRead, read_segment: ReadSegment, bytes_per_second: float) -> None:
         self.first = span.first
         self._next, self._end = span
         self._parallel, self._read_segment = parallel, read_segment
@@ -205,9 +214,9 @@ class _Segments:
             return True
 
     def are_answered(self) -> bool:
-        """Wait for the first bytes; False where Range is ignored, or another connection refused or not free."""
+        """Wait for the first bytes; False where Range is ignored, or another connection refused, not free or hangs."""
         head = self._wait_for_head()
-        is_answered = head is not None and head.is_answered()
+        is_answered = head is not None and head.is_answered(self._parallel.answer_seconds)
         if head is not None and not is_answered:
             self._end_trial(helped=False)
         return is_answered
@@ -226,14 +235,18 @@ class _Segments:
             elif not self._is_adjusted and (throughput := meter.measure()):
                 self._adjust(throughput)
 
-    def close(self) -> None:
-        """Stop reading, and wait for the threads."""
+    def stop(self) -> None:
+        """Let the threads end."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
+        self._end_trial(helped=None)
+
+    def close(self) -> None:
+        """Stop reading, and wait for the threads."""
+        self.stop()
         for thread in self._threads:
             thread.join()
-        self._end_trial(helped=None)
 
     def _adjust(self, throughput: Throughput) -> None:
         """Add connections as long as that helps, and return those that did not."""
@@ -264,9 +277,12 @@ class _Segments:
             return self._begun[0] if self._begun else None
 
     def _read(self, number: int) -> None:
+        def is_closed() -> bool:
+            return self._is_closed
+
         try:
             while (segment := self._begin_segment(number)) is not None:
-                segment.receive(self._read_segment(segment.span), lambda: self._is_closed)
+                segment.receive(self._read_segment(segment.span, is_closed), is_closed)
         finally:
             self._parallel.return_connection()
 
@@ -305,9 +321,10 @@ class _Segment:
         else:
             self._received.put(None)
 
-    def is_answered(self) -> bool:
-        """Wait for the first piece; False where an error came in its place."""
-        self._first = self._received.get()
+    def is_answered(self, within: float) -> bool:
+        """Wait for the first piece, so many seconds; False where none came, or an error in its place."""
+        with contextlib.suppress(queue.Empty):
+            self._first = self._received.get(timeout=within)
         return isinstance(self._first, bytes)
 
     def pieces(self) -> Iterator[bytes]:

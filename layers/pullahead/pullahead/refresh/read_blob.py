@@ -62,9 +62,18 @@ def read_blob(blob: Descriptor, source: BlobSource, first: int, retry_policy: Re
 
 
 def _read_resuming(
-    blob: Descriptor, source: BlobSource, retry_policy: RetryPolicy, span: Span, *, may_skip: bool = True
+    blob: Descriptor,
+    source: BlobSource,
+    retry_policy: RetryPolicy,
+    span: Span,
+    is_over: Callable[[], bool] = _never,
+    *,
+    may_skip: bool = True,
 ) -> Pieces:
-    """Read a span. Where Range is ignored, `may_skip` allows to read from the beginning and skip to the span."""
+    """Read a span, and end at a break where `is_over` says that nobody reads on.
+
+    Where Range is ignored, `may_skip` allows to read from the beginning and skip to the span.
+    """
     offset, breaks, total_breaks = span.first, 0, 0
     while offset < span.end:
         before = offset
@@ -79,7 +88,7 @@ def _read_resuming(
             breaks = 1 if offset > before else breaks + 1
             total_breaks += 1
             is_too_often = breaks >= _MAX_BREAKS or total_breaks >= _max_total_breaks(blob)
-            if is_too_often or not error.retryable or _asks_for_a_long_wait(error):
+            if is_too_often or not error.retryable or _asks_for_a_long_wait(error) or is_over():
                 raise
             if retry_policy.must_stop():
                 raise ReadingStoppedError(str(error)) from error
