@@ -120,6 +120,7 @@ _WRITE_CAUSES: Mapping[type[RegistryError], str] = {
     RegistryTimeoutError: "the registry did not finish in time",
     UploadLostError: "the registry no longer knows this upload",
 }
+_TOO_LARGE = "the request is too large for the registry, or for a proxy before it"
 _UNEXPECTED = "unexpected response"
 
 
@@ -248,7 +249,7 @@ def _write_failure(answer: ReadResponse) -> tuple[type[RegistryError], str]:
     # A 5xx is trouble of the registry whatever its code; and for these statuses a code adds nothing.
     if answer.status < 500 and answer.status not in (401, 403, 408, 413, 429):
         kind = _WRITE_CODES.get(error_code(answer), kind)
-    return kind, _WRITE_CAUSES.get(kind, _UNEXPECTED)
+    return kind, _TOO_LARGE if answer.status == 413 else _WRITE_CAUSES.get(kind, _UNEXPECTED)
 
 
 def _connection_cause(error: BaseException) -> str:

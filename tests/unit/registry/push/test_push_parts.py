@@ -76,6 +76,14 @@ def test_part_that_was_taken_counts(registry: ScriptedRegistry, reply: Reply) ->
     assert target_of(registry).upload_part(REPOSITORY, upload_of(registry), 5, b"56789") == 10
 
 
+def test_part_that_is_too_large_for_a_proxy_is_said_to_be_so(registry: ScriptedRegistry) -> None:
+    registry.on("PATCH", UPLOADS, Reply(413, body=b"<html>Request Entity Too Large</html>"))
+    with pytest.raises(
+        ManifestRefusedError, match=r"too large for the registry, or for a proxy before it \(HTTP 413\)"
+    ):
+        target_of(registry).upload_part(REPOSITORY, upload_of(registry), 0, CONTENT)
+
+
 def test_refused_offset_is_read_from_the_status(registry: ScriptedRegistry) -> None:
     registry.on("PATCH", UPLOADS, Reply(416, at(1, Range="0-4")))
     registry.on("GET", f"{SECRET}1$", Reply(204, at(1, Range="0-4")))
