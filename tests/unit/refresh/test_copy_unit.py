@@ -139,6 +139,28 @@ class TestRounds:
         request = msgspec.structs.replace(unit.request, stalled_rounds=2)
         assert unit.run(request, Countdown([800, 401, 400, 10])).stalled_rounds == 0
 
+    @pytest.mark.parametrize("size", [100, 250])
+    def test_part_that_drips_for_longer_than_a_round_ends_the_unit(self, size: int) -> None:
+        """Without an end of each round the function would be killed, and its try count for nothing."""
+        unit = UnitOfCopy(bytes(size), part_size=100, piece_bytes=1)
+        request = unit.request
+        for stalled in (1, 2, 3):
+            received = unit.upstream.bytes_sent
+
+            def remaining_seconds(before: int = received) -> float:
+                return 900.0 if unit.upstream.bytes_sent < before + 40 else 30.0
+
+            if stalled == 3:
+                with pytest.raises(TransferStalledError, match="sent 0 bytes"):
+                    unit.run(request, remaining_seconds)
+            else:
+                request = unit.run(request, remaining_seconds)
+                assert (request.done, request.stalled_rounds, request.bytes_copied) == (False, stalled, 0)
+            assert unit.upstream.bytes_sent < received + 60
+        assert unit.script.count("upload_part") == 0
+        assert unit.run(request).done
+        assert unit.is_copied()
+
     def test_number_of_rounds_is_bounded(self) -> None:
         unit = UnitOfCopy(BLOBS[0])
         request = UnitRequest.from_event({**unit.request.to_event(), "rounds": MAX_ROUNDS})

@@ -203,6 +203,7 @@ class CopyRound:
             save=self._save_upload,
             must_pause=self._must_pause,
             wait=self._ends.wait,
+            is_over=lambda: self._is_over or self._budget.seconds_left() < 0,
         )
         uploaded = upload.run(self._progress.upload_of(blob.digest))
         return Copied(uploaded.bytes_sent, uploaded.paused is None)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _MAX_BREAKS = 5  # at the target, without a byte of progress in between
 _MAX_LOST_UPLOADS = 3
+_ASKED_EACH_PIECES = 25  # a part at full speed has some 40; where they drip, one comes each second
 
 
 _REFUSES_SIZE = frozenset({411, 413})
@@ -42,6 +43,10 @@ def refuses_form(error: RegistryError) -> bool:
     is_explained = error.code not in ("", _UNSUPPORTED)
     is_refusal = error.status in _REFUSES_SIZE or (error.status in _REFUSES_METHOD and not is_explained)
     return error.side is Side.TARGET and is_refusal
+
+
+def _never() -> bool:
+    return False
 
 
 class BlobTarget(NamedTuple):
@@ -62,8 +67,8 @@ class BlobUpload:
     """The upload of one blob.
 
     `save` is called for every upload of several parts: before its first part in this process, and when it is paused.
-    `must_pause` tells after each part whether the time is up; `wait` is called with the number of breaks in a row
-    before the next try.
+    `must_pause` tells after each part whether the time is up, and `is_over` so within a part that comes slowly: what
+    was read of it is then dropped. `wait` is called with the number of breaks in a row before the next try.
     """
 
     def __init__(
@@ -75,9 +80,10 @@ class BlobUpload:
         save: Callable[[BegunUpload], None],
         must_pause: Callable[[], bool],
         wait: Wait,
+        is_over: Callable[[], bool] = _never,
     ) -> None:
         self._blob, self._source, self._target = blob, source, target
-        self._save, self._must_pause, self._wait = save, must_pause, wait
+        self._save, self._must_pause, self._wait, self._is_over = save, must_pause, wait, is_over
         self._hashed: dict[int, _Hash | None] = {}  # the bytes until where the last part begins, and until its end
         self._bytes_sent = 0
         self._offset = 0  # how many bytes the target has, as far as this process knows
@@ -153,7 +159,8 @@ class BlobUpload:
         if offset == 0:
             self._hashed[0] = hashlib.new(algorithm_of(self._blob.digest))
         with ExitStack() as stack:
-            for part in self._open_parts(stack, upload, offset):
+            parts = self._open_parts(stack, upload, offset)
+            for part in parts:
                 wanted = offset + len(part.content)
                 self._hashed = {offset: self._hashed.get(offset), wanted: part.hashed}
                 offset = self._target.target.upload_part(self._target.repository, upload, offset, part.content)
@@ -161,6 +168,8 @@ class BlobUpload:
                 self._offset = offset
                 if offset != wanted or (offset < self._blob.size and self._must_pause()):
                     return offset
+            if parts.is_cut_short:
+                return offset
         if offset < self._blob.size:
             raise mismatch(self._blob, self._source, f"the stream ended after {offset} of {self._blob.size} bytes")
         if (hashed := self._hashed.get(offset)) is not None:  # else another process has read some of the bytes
@@ -171,7 +180,8 @@ class BlobUpload:
         retry_policy = RetryPolicy(self._wait, self._must_pause)
         pieces = stack.enter_context(read_blob(self._blob, self._source, offset, retry_policy))
         hashed = self._hashed.get(offset)
-        parts = _Parts(pieces, upload.part_size, self._blob.size - offset, None if hashed is None else hashed.copy())
+        hashed = None if hashed is None else hashed.copy()
+        parts = _Parts(pieces, upload.part_size, self._blob.size - offset, hashed, self._is_over)
         return stack.enter_context(closing(parts))
 
     def _received(self, upload: Upload) -> int:
@@ -197,8 +207,16 @@ class _Parts:
     Where there are several, a thread fills one buffer while the part in the other one is sent.
     """
 
-    def __init__(self, pieces: Iterator[bytes], part_size: int, size: int, hashed: "_Hash | None") -> None:
-        self._pieces, self._hashed = pieces, hashed
+    def __init__(
+        self,
+        pieces: Iterator[bytes],
+        part_size: int,
+        size: int,
+        hashed: "_Hash | None",
+        is_over: Callable[[], bool] = _never,
+    ) -> None:
+        self._pieces, self._hashed, self._is_over = pieces, hashed, is_over
+        self.is_cut_short = False  # they ended because the time is up
         self._free: queue.SimpleQueue[memoryview | None] = queue.SimpleQueue()
         self._ready: queue.SimpleQueue[_Part | BaseException | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._read_ahead, daemon=True) if size > part_size else None
@@ -222,7 +240,10 @@ class _Parts:
 
     def _read(self) -> Iterator[_Part]:
         buffer, filled = self._free.get(), 0
-        for piece in self._pieces:
+        for number, piece in enumerate(self._pieces, 1):
+            if number % _ASKED_EACH_PIECES == 0 and self._is_over():
+                self.is_cut_short = True
+                return
             rest = memoryview(piece)
             while rest:
                 if buffer is None:

@@ -320,6 +320,7 @@ class _BlobCopies:
             save=lambda _: None,
             must_pause=self._stopped.is_set,
             wait=self.wait,
+            is_over=self._stopped.is_set,
         )
         uploaded = upload.run()
         self._count(blob, uploaded.bytes_sent)
