@@ -2,6 +2,7 @@
 
 import contextlib
 import http.server
+import io
 import itertools
 import logging
 import os
@@ -65,11 +66,11 @@ def answering(*answers: bytes | Callable[[socket.socket], None]) -> Iterator[str
 
 
 @contextlib.contextmanager
-def served_by_tls(certificate: Path) -> Iterator[str]:
+def served_by_tls(certificate: Path, handler: type[http.server.BaseHTTPRequestHandler] | None = None) -> Iterator[str]:
     """Give the URL of a server with a certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
-    server = _Server(("127.0.0.1", 0), _Quiet)
+    server = _Server(("127.0.0.1", 0), handler or _Quiet)
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     with serving(server):
         yield f"https://127.0.0.1:{server.server_address[1]}"
@@ -525,6 +526,25 @@ class TestPool:
             assert client.send(request_to(url, "HEAD")).status == 200
             with pytest.raises(TransientError, match="connection broke"):
                 get(url, client)
+            assert get(url, client) == 200
+
+    def test_what_follows_an_answer_within_its_record_of_tls_is_no_answer(self, tmp_path: Path) -> None:
+        """A server that sends the body of an answer to HEAD lets whoever wrote it answer in the registry's place."""
+        certificate = self_signed().write(tmp_path)
+        head, smuggled = (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n",
+            b"HTTP/1.1 299 OK\r\nContent-Length: 0\r\n\r\n",
+        )
+
+        class Server(_Quiet):
+            protocol_version = "HTTP/1.1"
+
+            def do_HEAD(self) -> None:
+                self.wfile.write(head + b" " * (io.DEFAULT_BUFFER_SIZE - len(head)) + smuggled)
+
+        with served_by_tls(certificate, Server) as url:
+            client = HttpClient(SHORT, trust=Trust(str(certificate)))
+            assert client.send(request_to(url, "HEAD")).status == 200
             assert get(url, client) == 200
 
 

@@ -231,6 +231,11 @@ class _Guarded(_Base):
         if self.sock is None:
             self.connect()
 
+    @property
+    def has_decrypted(self) -> bool:
+        """Whether a record of TLS went on after the last answer: that is not seen on the socket."""
+        return isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0
+
     def _new_conn(self) -> socket.socket:
         return self.call.open_socket()
 
@@ -415,8 +420,8 @@ class _Pool(_PoolBase):
 
     def take(self, call: _Call) -> _Guarded:
         """Take a connection for a call: a kept one, or one that is to be connected."""
-        connection = cast("_Guarded", self._get_conn())
-        if self.clock() - connection.idle_since >= _KEPT_SECONDS:
+        connection = cast("_Guarded", self._get_conn())  # urllib3 closes one on which something more has come
+        if self.clock() - connection.idle_since >= _KEPT_SECONDS or connection.has_decrypted:
             connection.close()
         connection.call = call
         return connection
