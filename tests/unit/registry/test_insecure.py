@@ -10,7 +10,7 @@ from pullahead.oci.registries import Offered
 from pullahead.registry.address_guard import SYSTEM_NETWORK
 from pullahead.registry.client import UpstreamRegistry
 from pullahead.registry.hosts import Schemes
-from pullahead.registry.request import Timeouts
+from pullahead.registry.request import Request, Timeouts
 from pullahead.rules.model import UpstreamSettings
 from tests.fakes.internet import Internet
 from tests.unit.registry.guarding import IMAGE, LISTED, PUBLIC, Public, head, reference_at
@@ -60,9 +60,22 @@ def test_redirect_from_unverified_tls_to_plain_http_is_refused(internet: Interne
 
 
 def test_host_that_does_not_answer_is_tried_again() -> None:
-    answers = iter([None, True])
+    answers = iter([None, None, True])
     schemes = Schemes(lambda _: False, {"registry.example"}, lambda _: next(answers))
     assert [schemes.is_plain("registry.example") for _ in range(3)] == [True, False, False]
+
+
+def test_host_that_answers_at_the_port_of_plain_http_only_is_tried_once() -> None:
+    """Where a firewall drops what goes to the port of TLS, each try takes five seconds."""
+    tried: list[str] = []
+
+    def connects(request: Request) -> bool | None:
+        tried.append(request.url)
+        return True if request.url.startswith("http:") else None
+
+    schemes = Schemes(lambda _: False, {"registry.example"}, connects)
+    assert [schemes.is_plain("registry.example") for _ in range(3)] == [True] * 3
+    assert tried == ["https://registry.example/v2/", "http://registry.example/v2/"]
 
 
 def test_host_with_a_port_that_does_not_answer_is_not_taken_for_plain_http() -> None:

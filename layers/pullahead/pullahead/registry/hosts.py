@@ -31,9 +31,10 @@ class Schemes:
         self,
         is_plain: Callable[[str], bool],
         insecure: Collection[str],
-        speaks_tls: Callable[[Request], bool | None],
+        connects: Callable[[Request], bool | None],
     ) -> None:
-        self._is_plain, self._insecure, self._speaks_tls = is_plain, insecure, speaks_tls
+        """`connects` tries a connection: False for a host that does not speak TLS, None if that is not known."""
+        self._is_plain, self._insecure, self._connects = is_plain, insecure, connects
         self._found: dict[str, bool] = {}
 
     def is_plain(self, registry: str) -> bool:
@@ -41,14 +42,17 @@ class Schemes:
         if registry not in self._insecure:
             return self._is_plain(registry)
         if registry not in self._found:
-            url = f"{base_url(registry, plain_http=False)}/"
-            found = self._speaks_tls(Request("GET", url, {}, Inquiry("connecting", registry)))
-            if (
-                found is None
-            ):  # it does not answer there: the request will say why, unless plain HTTP has a port of its own
+            found = self._try(registry, plain_http=False)
+            if found is None and ":" not in registry:  # plain HTTP has a port of its own
+                found = False if self._try(registry, plain_http=True) else None
+            if found is None:  # it does not answer: the request will say why
                 return ":" not in registry
             self._found[registry] = not found
         return self._found[registry]
+
+    def _try(self, registry: str, *, plain_http: bool) -> bool | None:
+        url = f"{base_url(registry, plain_http=plain_http)}/"
+        return self._connects(Request("GET", url, {}, Inquiry("connecting", registry)))
 
 
 def registry_at(url: SplitResult) -> str:

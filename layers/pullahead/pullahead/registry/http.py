@@ -755,7 +755,10 @@ class HttpClient:
             )
 
     def speaks_tls(self, request: Request) -> bool | None:
-        """Return whether the host of a request speaks TLS; None if that is not known. Raises AccessDeniedError."""
+        """Connect, and return whether the host of a request speaks TLS, where that is asked for.
+
+        None if it does not answer. Raises AccessDeniedError.
+        """
         call = self._call(request)
         return self._adapter.pool_for(call).speaks_tls(call)
 
