@@ -7,8 +7,10 @@ from local.registry import FakeRegistry
 from pullahead.errors import AccessDeniedError, RegistryUnavailableError
 from pullahead.oci import Reference, Repository
 from pullahead.registry.client import UpstreamRegistry
+from pullahead.registry.credentials import Credential
 from pullahead.registry.request import MAX_REDIRECTS, Inquiry, Request, redirected
 from tests.unit.registry.harness import SECRET, FakeTime, last_blob, upstream_of
+from tests.unit.registry.push.harness import Reply, ScriptedRegistry
 
 IMAGE = make_image([100_000], seed=5)
 BLOB = last_blob(IMAGE)
@@ -40,6 +42,28 @@ def test_authorization_does_not_follow_a_redirect(
     assert [request.authorized for request in registry.requests if request.status == 307] == [True]
     assert [request.authorized for request in other.requests] == [False, False]
     assert other.requests[-1].headers["range"] == "bytes=99000-"
+
+
+@pytest.mark.parametrize("challenged", ["/v2/", "/artifacts/"])
+def test_authorization_stays_where_the_registry_itself_has_the_blob_elsewhere(challenged: str) -> None:
+    """As Google's does. What it names there is no repository: the token is that for the one that was asked for."""
+    with ScriptedRegistry() as scripted:
+        challenge = {"WWW-Authenticate": f'Bearer realm="http://{scripted.host}/token"'}
+        wanted = Reply(307, {"Location": "/artifacts/1?signed=1"})
+        scripted.on("GET", challenged, Reply(401, challenge))
+        scripted.on("GET", "/blobs/", *[wanted] * 3)
+        scripted.on("GET", "/artifacts/", *[Reply(200, body=IMAGE.read_blob(BLOB.digest))] * 2)
+        scripted.on("GET", "/token", Reply(200, body=b'{"token": "t"}'))
+        upstream = upstream_of(credentials=lambda _: Credential("user", SECRET))
+        for _ in range(2):
+            with upstream.open_blob(Repository(scripted.host, "team/app"), BLOB) as pieces:
+                assert b"".join(pieces) == IMAGE.read_blob(BLOB.digest)
+        asked = [(each.path.partition("?")[0], each.authorization) for each in scripted.asked]
+        assert asked[-2:] == [(f"/v2/team/app/blobs/{BLOB.digest}", "Bearer t"), ("/artifacts/1", "Bearer t")]
+        token = next(each for each in scripted.asked if each.path.startswith("/token"))
+        assert "scope=repository%3Ateam%2Fapp%3Apull" in token.path
+        assert (token.authorization or "").startswith("Basic ")
+        assert scripted.count("GET", "/token") == 1
 
 
 class TestBlobThatIsReadInParts:

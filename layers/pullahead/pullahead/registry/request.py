@@ -151,7 +151,8 @@ def moved(request: Request, headers: Mapping[str, str]) -> Request:
     """Make the request that a redirect wants. Raises RegistryUnavailableError, AccessDeniedError."""
     url = redirected(request, single_value(headers, "Location"))
     stays = origin_of(url) == origin_of(request.url)
-    resource = request.resource if stays else ""
+    names_none = not urlsplit(url).path.startswith("/v2/")
+    resource = request.resource or (request.url if names_none else "") if stays else ""
     identified = request.identified and stays
     return led_to(request, url)._replace(resource=resource, identified=identified)
 
