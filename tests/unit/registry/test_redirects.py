@@ -46,7 +46,7 @@ def test_authorization_does_not_follow_a_redirect(
 
 @pytest.mark.parametrize("challenged", ["/v2/", "/artifacts/"])
 def test_authorization_stays_where_the_registry_itself_has_the_blob_elsewhere(challenged: str) -> None:
-    """As Google's does. What it names there is no repository: the token is that for the one that was asked for."""
+    """What it names there is no repository: the token is that for the one that was asked for."""
     with ScriptedRegistry() as scripted:
         challenge = {"WWW-Authenticate": f'Bearer realm="http://{scripted.host}/token"'}
         wanted = Reply(307, {"Location": "/artifacts/1?signed=1"})
