@@ -34,6 +34,27 @@ def test_rules_are_decoded_as_they_were(text: str) -> None:
     assert decode_compiled(encode_compiled(compiled)) == compiled
 
 
+def test_what_rules_have_in_common_is_in_the_form_once() -> None:
+    signers = "".join(
+        f"        - keyless: {{issuer: 'https://token.example.com', identity: 'https://github.com/org/app{n}/*'}}\n"
+        for n in range(10)
+    )
+    settings = f"  create: {{tags: {{team: {'x' * 200}}}}}\n"
+    defaults = f"defaults:\n{settings}  admit:\n    verify:\n      any:\n{signers}"
+    mirrors = "".join(f"  - {{upstream: a.io/b{n}, repository: mm/b{n}, tags: [x]}}\n" for n in range(1000))
+    own = "  - {upstream: a.io/own, repository: mm/own, tags: [x], admit: {min_age: 3d}}\n"
+    rules = load_rules(f"version: 1\n{defaults}mirrors:\n{mirrors}{own}", source="rules.yaml")
+    content = encode_compiled(CompiledRules("source", False, rules))
+    decoded = decode_compiled(content)
+    assert decoded is not None
+    assert decoded.rules.rules == rules.rules
+    first, second, *_, last = decoded.rules.rules
+    assert (first.admit is second.admit, first.settings is second.settings) == (True, True)
+    assert last.admit != first.admit is not None
+    plain = load_rules(f"version: 1\nmirrors:\n{mirrors}{own}", source="rules.yaml")
+    assert len(content) < len(encode_compiled(CompiledRules("source", False, plain))) + 5000
+
+
 def test_mirrors_of_decoded_rules_are_found() -> None:
     decoded = decode_compiled(encode_compiled(CompiledRules("source", False, SMALL)))
     assert decoded is not None

@@ -68,7 +68,7 @@ class CompiledRulesStore(Protocol):
         ...
 
     def save(self, compiled: CompiledRules) -> None:
-        """Write them. Raises: StorageError."""
+        """Write them. Raises: StorageError; ConfigError where they are too large to be read."""
         ...
 
 
