@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from pullahead.aws.s3 import COMPILED_RULES_KEY, RULES_STATE_KEY, S3CompiledRules, S3RulesState
@@ -11,7 +12,7 @@ from pullahead.rules.compiled import CompiledRules, encode_compiled
 from pullahead.rules.load import load_rules
 from pullahead.rules.ports import CompiledRulesStore, RulesStateStore
 from pullahead.rules.sources.findings import CachedRepository, CacheRule, Findings, TaggedRepository
-from pullahead.rules.sources.state import FollowedText, RulesState
+from pullahead.rules.sources.state import FollowedText, RulesState, encode_rules_state
 from tests.contract.local_services import client, moto_server, new_bucket
 from tests.fakes.sources import FakeCompiledRules, FakeRulesState
 
@@ -77,6 +78,16 @@ class TestS3:
 
 
 TEXT = 'version: 1\nmirrors:\n  - {upstream: ghcr.io/a/b, tags: ["1"], repository: mirror/b}\n'
+
+
+def test_state_that_could_not_be_read_again_is_refused_and_keeps_what_is_stored(s3: Any) -> None:
+    store = S3RulesState(s3, new_bucket(s3, "store"), most_bytes=len(encode_rules_state(STATE)))
+    store.save(STATE)
+    with pytest.raises(ConfigError, match="the rules, and what was found in ECR, are too large: stored, they have"):
+        store.save(msgspec.structs.replace(STATE, notices=("another, longer notice",)))
+    assert store.load() == STATE
+
+
 COMPILED = CompiledRules("source", True, load_rules(TEXT, source="rules.yaml"), STATE.findings, ("a notice",))
 
 

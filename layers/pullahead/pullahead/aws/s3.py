@@ -126,10 +126,10 @@ class S3CompiledRules:
 
 
 class S3RulesState:
-    """Implements `pullahead.rules.ports.RulesStateStore`."""
+    """Implements `pullahead.rules.ports.RulesStateStore`. What is too large to be read is never written."""
 
-    def __init__(self, client: "S3Client", bucket: str) -> None:
-        self._object = _ChangingObject(client, bucket, RULES_STATE_KEY, _MAX_STATE_BYTES)
+    def __init__(self, client: "S3Client", bucket: str, most_bytes: int = _MAX_STATE_BYTES) -> None:
+        self._object, self._most_bytes = _ChangingObject(client, bucket, RULES_STATE_KEY, most_bytes), most_bytes
         self._last: RulesState | None = None
 
     def load(self) -> RulesState | None:
@@ -140,6 +140,12 @@ class S3RulesState:
         return self._last
 
     def save(self, state: RulesState) -> None:
-        """Write the state."""
-        self._object.write(encode_rules_state(state), "application/json")
+        """Write the state. Raises ConfigError where it is too large."""
+        content = encode_rules_state(state)
+        if len(content) > self._most_bytes:
+            raise ConfigError(
+                f"the rules, and what was found in ECR, are too large: stored, they have {len(content):,} bytes, and "
+                f"{self._most_bytes:,} is the most. Write fewer rules, or `ignore` repositories that ECR has cached."
+            )
+        self._object.write(content, "application/json")
         self._last = state

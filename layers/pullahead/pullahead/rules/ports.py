@@ -80,7 +80,7 @@ class RulesStateStore(Protocol):
         ...
 
     def save(self, standing: RulesState) -> None:
-        """Write the state. Raises: StorageError."""
+        """Write the state. Raises: StorageError; ConfigError where it is too large to be read."""
         ...
 
 
