@@ -3,15 +3,16 @@
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from pullahead.aws.s3 import COMPILED_RULES_KEY, RULES_STATE_KEY, S3CompiledRules, S3RulesState
-from pullahead.errors import StorageError
-from pullahead.rules.compiled import CompiledRules
+from pullahead.errors import ConfigError, StorageError
+from pullahead.rules.compiled import CompiledRules, encode_compiled
 from pullahead.rules.load import load_rules
 from pullahead.rules.ports import CompiledRulesStore, RulesStateStore
 from pullahead.rules.sources.findings import CachedRepository, CacheRule, Findings, TaggedRepository
-from pullahead.rules.sources.state import FollowedText, RulesState
+from pullahead.rules.sources.state import FollowedText, RulesState, encode_rules_state
 from tests.contract.local_services import client, moto_server, new_bucket
 from tests.fakes.sources import FakeCompiledRules, FakeRulesState
 
@@ -77,6 +78,16 @@ class TestS3:
 
 
 TEXT = 'version: 1\nmirrors:\n  - {upstream: ghcr.io/a/b, tags: ["1"], repository: mirror/b}\n'
+
+
+def test_state_that_could_not_be_read_again_is_refused_and_keeps_what_is_stored(s3: Any) -> None:
+    store = S3RulesState(s3, new_bucket(s3, "store"), most_bytes=len(encode_rules_state(STATE)))
+    store.save(STATE)
+    with pytest.raises(ConfigError, match="the rules, and what was found in ECR, are too large: stored, they have"):
+        store.save(msgspec.structs.replace(STATE, notices=("another, longer notice",)))
+    assert store.load() == STATE
+
+
 COMPILED = CompiledRules("source", True, load_rules(TEXT, source="rules.yaml"), STATE.findings, ("a notice",))
 
 
@@ -112,6 +123,21 @@ class TestCompiledInS3:
         read = writer.load()
         assert read is not None
         assert read.source == "another"
+
+    def test_rules_that_could_not_be_read_again_are_refused_and_keep_what_is_stored(self, s3: Any) -> None:
+        store = S3CompiledRules(s3, bucket := new_bucket(s3, "store"), most_bytes=len(encode_compiled(COMPILED)))
+        store.save(COMPILED)
+        with pytest.raises(ConfigError, match="the rules are too large: compiled, they have"):
+            store.save(COMPILED._replace(notices=("another", "notice")))
+        assert store.load() == S3CompiledRules(s3, bucket).load() == COMPILED
+
+    def test_object_that_is_too_large_counts_as_none_and_is_written_over(self, s3: Any) -> None:
+        bucket, most = new_bucket(s3, "store"), len(encode_compiled(COMPILED))
+        s3.put_object(Bucket=bucket, Key=COMPILED_RULES_KEY, Body=b" " * (most + 1))
+        store = S3CompiledRules(s3, bucket, most_bytes=most)
+        assert store.load() is None
+        store.save(COMPILED)
+        assert store.load() == COMPILED
 
     def test_damaged_object_is_no_form(self, s3: Any) -> None:
         bucket = new_bucket(s3, "store")

@@ -5,9 +5,10 @@ import pytest
 from pullahead.alerts.chatbot import chatbot_json
 from pullahead.alerts.text import text_of
 from pullahead.errors import AccessDeniedError, PullaheadError, RegistryTimeoutError, RegistryUnavailableError
-from pullahead.mirrors.alert import Alert, AlertKind
+from pullahead.mirrors.alert import MAX_PENDING, Alert, AlertKind
 from pullahead.mirrors.judge import Observation
 from pullahead.mirrors.rule_record import ListingOutcome, judge_listing, rule_key
+from pullahead.mirrors.stored_record import encode_record
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 from tests.fakes.reviewed_mirrors import DOWN, DRIFTED, FRESH, NEW, OLD, OTHER, STALE, ReviewedMirrors
 from tests.fakes.samples import failed, rule
@@ -178,6 +179,22 @@ class TestIntervals:
         service.check(FRESH, minutes=1)
         reviewed = service.review()
         assert (reviewed.notifications.sent, reviewed.notifications.dropped) == ((), 1)
+        assert service.pending == []
+
+    def test_alerts_that_no_review_sends_are_bounded_and_told_as_one_in_the_end(self) -> None:
+        service = ReviewedMirrors()
+        for _ in range(300):
+            service.check(DRIFTED, minutes=1)
+            service.check(FRESH, minutes=1)
+            service.check(DOWN, minutes=1)
+            service.check(DOWN, minutes=61)
+            service.check(FRESH, minutes=1)
+        began = service.pending[0].at
+        assert len(service.pending) <= MAX_PENDING
+        assert len(encode_record(service.record())) < 40_000
+        service.stale()
+        assert service.sent_alerts() == ["mirror/a:1.0 was overwritten in ECR and restored", "mirror/a:1.0 is stale"]
+        assert service.alerts.published[0].members[0].at == began
         assert service.pending == []
 
     def test_recovery_of_some_waits_an_hour_and_counts_the_others(self) -> None:

@@ -8,6 +8,7 @@ from pullahead.mirrors.record import State
 from pullahead.refresh.ports import StartResult
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Rule
+from pullahead.rules.named_mirrors import NamedMirrors
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 from tests.fakes.checks import FIRST, SECOND, CheckingService
 from tests.fakes.samples import rule, rules
@@ -20,7 +21,7 @@ class Choosing(CheckingService):
 
     def __init__(self, declared: Rule) -> None:
         super().__init__([])
-        self.rules = rules([], "r", declared)
+        self.rules = rules(NamedMirrors((declared,)), "r", declared)
 
     def ask(self, repository: str, upstream: str | None = None, rule: str | None = None) -> list[CheckResult]:
         """Check `1.0` of a repository as it was found."""

@@ -1,5 +1,7 @@
 """What a listing leads to: checks of what was chosen, once listed for all, and nothing lost where it fails."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -79,6 +81,28 @@ def test_selected_tags_are_checked() -> None:
     now = listing.clock()
     assert listing.queue.sent == [CheckRequest("schedule", REPOSITORY, ("1.2", "1.1"), now)]
     assert listing.queue.listings == []
+
+
+class CountingRules(tuple[Rule, ...]):
+    """Rules that count how often all of them are looked at."""
+
+    times = 0
+
+    def __iter__(self) -> Iterator[Rule]:
+        self.times += 1
+        return super().__iter__()
+
+
+def test_listing_looks_at_no_other_rule() -> None:
+    """With 100,000 rules, a look at all of them takes more time than the rest of a listing."""
+    listing = Listing()
+    listing.rules = replace(listing.rules, rules=CountingRules(listing.rules.rules))
+    listing.ask()  # which makes the index by name
+    counting = listing.rules.rules
+    assert isinstance(counting, CountingRules)
+    before = counting.times
+    listing.ask(minutes=15)
+    assert counting.times == before
 
 
 def test_unchanged_selection_costs_one_listing_and_no_write() -> None:

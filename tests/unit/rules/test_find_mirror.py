@@ -7,8 +7,12 @@ import pytest
 from pullahead.errors import ConfigError
 from pullahead.oci import Repository, parse_reference
 from pullahead.rules.load import load_rules
-from pullahead.rules.model import Rule, Rules
+from pullahead.rules.model import Rule, Rules, is_chosen
+from pullahead.rules.named_mirrors import NamedMirrors
+from pullahead.rules.published_tags import NamedTag
 from pullahead.rules.repository_names import Template
+from pullahead.rules.tag_patterns import TagSelection
+from tests.fakes.samples import rule
 
 RULES = """\
     version: 1
@@ -32,6 +36,49 @@ def load(text: str = RULES) -> Rules:
 
 def names(*rules: Rule | None) -> list[str | None]:
     return [rule.name if rule is not None else None for rule in rules]
+
+
+@pytest.mark.parametrize(
+    ("repository", "tag", "expected"),
+    [
+        ("mirror/a/app", "latest", False),
+        ("mirror/a/app", "1.2", True),
+        ("mirror/a/app", "1.5", False),  # which another rule names
+        ("quay/team/app", "v1", True),
+        ("quay/team/app", "stable", True),  # which only a listing finds in a namespace
+    ],
+)
+def test_tag_is_chosen_by_a_pattern_unless_its_rule_names_it(repository: str, tag: str, expected: bool) -> None:
+    rules = load()
+    mirror = rules.find(repository, tag)
+    assert mirror is not None
+    assert is_chosen(mirror, rules) is expected
+
+
+class ComparedTag(str):
+    """A tag that counts how often it is compared."""
+
+    __slots__ = ()
+    times = 0
+
+    def __eq__(self, other: object) -> bool:
+        ComparedTag.times += 1
+        return str.__eq__(self, other)
+
+    __hash__ = str.__hash__
+
+
+@pytest.mark.parametrize("renamed", [False, True])
+def test_named_tag_is_found_among_very_many_at_once(renamed: bool) -> None:
+    tags = tuple(ComparedTag(f"1.{number}") for number in range(500))
+    selection = TagSelection(renamed=tuple(NamedTag(tag, tag) for tag in tags)) if renamed else TagSelection(tags)
+    named = NamedMirrors((declared := rule(tags=selection),))
+    rules = Rules(named, (), "rules-1", (declared,))
+    last = rules.find(declared.repository, "1.499")  # which makes the index
+    assert last is not None
+    ComparedTag.times = 0
+    assert not is_chosen(last, rules)
+    assert ComparedTag.times <= 5
 
 
 def test_exact_name_wins_over_a_pattern_that_allows_it() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pullahead.aws.errors import error_code, storage_errors
 from pullahead.aws.rules_file import is_unmodified
-from pullahead.errors import StorageError
+from pullahead.errors import ConfigError, StorageError
 from pullahead.rules.compiled import CompiledRules, decode_compiled, encode_compiled
 from pullahead.rules.problems import MAX_DOCUMENT_BYTES
 from pullahead.rules.sources.state import RulesState, decode_rules_state, encode_rules_state
@@ -56,6 +56,10 @@ class Unchanged(Enum):
 UNCHANGED = Unchanged.UNCHANGED
 
 
+class _TooLargeError(StorageError):
+    """An object is larger than what is read."""
+
+
 class _ChangingObject:
     """An object that is read only where it has changed."""
 
@@ -78,7 +82,7 @@ class _ChangingObject:
                 return None
             raise
         if len(content) > self._most_bytes:
-            raise StorageError(f"read of {self._key} failed: it is larger than {self._most_bytes:,} bytes")
+            raise _TooLargeError(f"read of {self._key} failed: it is larger than {self._most_bytes:,} bytes")
         self._revision = answer["ETag"]
         return content
 
@@ -90,30 +94,42 @@ class _ChangingObject:
 
 
 class S3CompiledRules:
-    """Implements `pullahead.rules.ports.CompiledRulesStore`."""
+    """Implements `pullahead.rules.ports.CompiledRulesStore`. What is too large to be read is never written, and counts
+    as none: it must not keep the schedule from writing others."""
 
-    def __init__(self, client: "S3Client", bucket: str, key: str = COMPILED_RULES_KEY) -> None:
-        self._object = _ChangingObject(client, bucket, key, _MAX_COMPILED_BYTES)
+    def __init__(
+        self, client: "S3Client", bucket: str, key: str = COMPILED_RULES_KEY, most_bytes: int = _MAX_COMPILED_BYTES
+    ) -> None:
+        self._object, self._most_bytes = _ChangingObject(client, bucket, key, most_bytes), most_bytes
         self._last: CompiledRules | None = None
 
     def load(self) -> CompiledRules | None:
         """Read the rules unless they are unchanged since they were last read or written."""
-        content = self._object.read()
+        try:
+            content = self._object.read()
+        except _TooLargeError:
+            content = None
         if not isinstance(content, Unchanged):
             self._last = decode_compiled(content) if content is not None else None
         return self._last
 
     def save(self, compiled: CompiledRules) -> None:
-        """Write the rules."""
-        self._object.write(encode_compiled(compiled), "application/vnd.msgpack")
+        """Write the rules. Raises ConfigError where they are too large."""
+        content = encode_compiled(compiled)
+        if len(content) > self._most_bytes:
+            raise ConfigError(
+                f"the rules are too large: compiled, they have {len(content):,} bytes, and {self._most_bytes:,} is the "
+                "most. Write once, under `defaults`, what many rules have in common; or select tags by patterns."
+            )
+        self._object.write(content, "application/vnd.msgpack")
         self._last = compiled
 
 
 class S3RulesState:
-    """Implements `pullahead.rules.ports.RulesStateStore`."""
+    """Implements `pullahead.rules.ports.RulesStateStore`. What is too large to be read is never written."""
 
-    def __init__(self, client: "S3Client", bucket: str) -> None:
-        self._object = _ChangingObject(client, bucket, RULES_STATE_KEY, _MAX_STATE_BYTES)
+    def __init__(self, client: "S3Client", bucket: str, most_bytes: int = _MAX_STATE_BYTES) -> None:
+        self._object, self._most_bytes = _ChangingObject(client, bucket, RULES_STATE_KEY, most_bytes), most_bytes
         self._last: RulesState | None = None
 
     def load(self) -> RulesState | None:
@@ -124,6 +140,12 @@ class S3RulesState:
         return self._last
 
     def save(self, state: RulesState) -> None:
-        """Write the state."""
-        self._object.write(encode_rules_state(state), "application/json")
+        """Write the state. Raises ConfigError where it is too large."""
+        content = encode_rules_state(state)
+        if len(content) > self._most_bytes:
+            raise ConfigError(
+                f"the rules, and what was found in ECR, are too large: stored, they have {len(content):,} bytes, and "
+                f"{self._most_bytes:,} is the most. Write fewer rules, or `ignore` repositories that ECR has cached."
+            )
+        self._object.write(content, "application/json")
         self._last = state

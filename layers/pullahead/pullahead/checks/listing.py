@@ -148,7 +148,7 @@ class ListTags:
     def _follow(self, rule: Rule, found: str | None, listed: ListingOutcome, request: ListRequest) -> ListResult:
         before: Record | None = None
         now = self._clock()
-        named = {each.repository: each.upstream for each in self._rules().rules if not each.is_namespace}
+        named = _named_repositories(self._rules()) if rule.is_namespace else {}
 
         def judged(known: Record | None) -> RuleRecord:
             return judge_listing(keep_owners(listed, known, rule, named), known, rule, now)
@@ -229,6 +229,11 @@ class Listing:
             yield
         except Exception as error:  # noqa: BLE001 - its message is retried
             self.error = error
+
+
+def _named_repositories(rules: Rules) -> dict[str, Repository]:
+    """Find the upstream of each repository that a rule names: of 100,000 rules, that takes a while."""
+    return {each.repository: each.upstream for each in rules.rules if not each.is_namespace}
 
 
 def _with_valid_names(paths: tuple[str, ...], rule: Rule) -> ListingOutcome:

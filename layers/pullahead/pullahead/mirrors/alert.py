@@ -1,7 +1,9 @@
 """Alerts: the kinds that there are, and what one says of a mirror. Pure data."""
 
 import hashlib
+from collections import Counter
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -63,6 +65,22 @@ class Alert(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """A short identity of the alert."""
         identity = "\n".join((str(self.mirror), self.kind, self.of or "", self.at.isoformat()))
         return hashlib.sha256(identity.encode()).hexdigest()[:12]
+
+
+MAX_PENDING: Final = 40
+"""Alerts of one record that may wait to be sent: 100 KB at most, of the 400 KB of an item."""
+
+
+def bounded(pending: tuple[Alert, ...]) -> tuple[Alert, ...]:
+    """Leave out what nobody has sent for long: an end and the beginning after it, of trouble that came most often.
+
+    What is left says when it first began, and whether it is over.
+    """
+    while len(pending) > MAX_PENDING:
+        ((often, _),) = Counter(alert.about for alert in pending).most_common(1)
+        places = [place for place, alert in enumerate(pending) if alert.about is often]
+        pending = tuple(alert for place, alert in enumerate(pending) if place not in places[1:3])
+    return pending
 
 
 class SentAlert(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -13,7 +13,7 @@ from msgspec import structs
 from pullahead.admission.gates import GateName, HeldReason, Hold
 from pullahead.admission.seen_digests import SeenDigests
 from pullahead.clock import Moment
-from pullahead.mirrors.alert import Alert, AlertKind, SentAlert
+from pullahead.mirrors.alert import MAX_PENDING, Alert, AlertKind, SentAlert, bounded
 from pullahead.mirrors.missing import Missing
 from pullahead.mirrors.outcome_event import OutcomeEvent, Scan
 from pullahead.mirrors.previous import KeptDigest
@@ -169,10 +169,13 @@ class Record(msgspec.Struct, frozen=True):
         return next((told for told in self.told if told.kind is kind), None)
 
     def with_changes(self, **changes: Any) -> Self:
-        """Copy the record with some fields changed; a state that changes is added to the past."""
+        """Copy the record with some fields changed; a state that changes is added to the past, and alerts that are
+        never sent are bounded."""
         if changes.get("state", self.state) != self.state:
             changes["past"] = self._past_and_present()
             changes = {"trigger": Trigger.UNKNOWN, "reason": "", "sender": ""} | changes
+        if len(changes.get("pending", ())) > MAX_PENDING:
+            changes["pending"] = bounded(changes["pending"])
         return structs.replace(self, **changes)
 
     def _past_and_present(self) -> tuple[Past, ...]:

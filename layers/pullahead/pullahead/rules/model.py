@@ -442,9 +442,15 @@ def expanded_for(upstream: str, rule: Rule) -> Rule | None:
 
 
 def is_chosen(mirror: Mirror, rules: Rules) -> bool:
-    """Tell whether a pattern chose the tag, rather than a rule that names it and its repository."""
+    """Tell whether a pattern chose the tag, rather than a rule that names it and its repository.
+
+    By the index of what is named: a rule may name 60,000 tags.
+    """
     rule = rule_named(mirror.rule, rules)
-    return rule is not None and (rule.is_namespace or not rule.tags.is_named(mirror.tag))
+    if rule is None or rule.is_namespace:
+        return rule is not None
+    named = rules.named_mirrors.find(mirror.key)
+    return named is None or named.rule != rule.name
 
 
 def rule_named(name: str, rules: Rules) -> Rule | None:

@@ -68,7 +68,7 @@ class CompiledRulesStore(Protocol):
         ...
 
     def save(self, compiled: CompiledRules) -> None:
-        """Write them. Raises: StorageError."""
+        """Write them. Raises: StorageError; ConfigError where they are too large to be read."""
         ...
 
 
@@ -80,7 +80,7 @@ class RulesStateStore(Protocol):
         ...
 
     def save(self, standing: RulesState) -> None:
-        """Write the state. Raises: StorageError."""
+        """Write the state. Raises: StorageError; ConfigError where it is too large to be read."""
         ...
 
 
