@@ -220,10 +220,10 @@ def _rule_text(key: MirrorKey, known: MirrorFacts, rules: Rules) -> str:
 
 def _upstream_text(record: MirrorRecord) -> str:
     before = f"; it last served {record.upstream_digest}" if record.upstream_digest is not None else ""
-    if record.state is State.GONE and record.was_never_found:
+    if record.state is State.GONE and not record.was_seen:
         return f"{parse_reference(record.upstream).repository} {absence_text(record).removeprefix('upstream ')}"
     if record.state is State.GONE:
-        return f"{record.upstream} {absence_text(record).removeprefix('upstream ')}{before}"
+        return f"{record.upstream} no longer has the tag{before}"
     if record.state is State.UNKNOWN:
         return f"{(record.error or 'not checked').rstrip('.')}{before}"
     current = record.admission.current if record.admission is not None else None
@@ -470,7 +470,8 @@ def _next_text(record: MirrorRecord, known: MirrorFacts, now: datetime) -> str:
         what = "follows" if known.mirror is None else "selects"
         stays = "its copy stays in ECR" if record.missing is None else "ECR has its copy: see `pruning`"
         copy = stays if record.published_digest is not None else "ECR has no copy"
-        return f"nothing: no rule {what} it any more; {copy}{forgotten}"
+        again = "" if record.was_only_asked_for else " any more"
+        return f"nothing: no rule {what} it{again}; {copy}{forgotten}"
     if known.skipped:
         return f"{_SKIPPED}; {_served_text(record)}"
     if known.is_paused:
