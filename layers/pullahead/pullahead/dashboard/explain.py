@@ -300,7 +300,8 @@ def _admission_steps(record: MirrorRecord, mirror: Mirror | None, now: datetime)
     steps = [Step("admission", text)]
     if seen is None:
         return steps
-    steps += [Step("waits", line) for line in waiting_lines(seen, policy, now)]
+    served = record.upstream_digest if record.published_digest is not None and record.serves_what_it_may else None
+    steps += [Step("waits", line) for line in _waiting_lines(seen, policy, served, now)]
     if record.waiting is not None and record.waiting.reported:
         steps.append(Step("reported", f"the tag is not held: {record.waiting.text}, if the rule enforced it"))
     for each in reversed(seen.taken_back[-_MOST_TAKEN_BACK:]):
@@ -319,14 +320,18 @@ def _signers_text(policy: SignaturePolicy) -> str:
     return one_line(f"verify: signed by {signers}{attested}", _MAX_SIGNERS_CHARACTERS)
 
 
-def waiting_lines(seen: SeenDigests, policy: AdmissionPolicy, now: datetime) -> list[str]:
-    """Say of each digest that is newer than what may be served, newest first, what each gate says of it."""
+def _waiting_lines(seen: SeenDigests, policy: AdmissionPolicy, served: Digest | None, now: datetime) -> list[str]:
+    """Say of each digest that is newer than what may be served, newest first, what each gate says of it.
+
+    `served` is the one that the tag serves, where the rule only reports.
+    """
     after = seen.seen[(seen.last_admitted + 1 if seen.last_admitted is not None else 0) :]
     lines = []
     for each in reversed(after[-_MOST_WAITING:]):
         ages = f"first seen at {moment_text(each.first_at)}, {span_text(each.age(now))} ago"
         left = "" if each.replaced_at is None else f", replaced upstream at {moment_text(each.replaced_at)}"
         copied = "its bytes are in ECR" if each.copied else "its bytes are not in ECR yet"
+        copied = "the tag serves it" if each.digest == served else copied
         lines.append(f"{each.digest}: {ages}{left}; {copied}; {_gates_text(each, seen, policy, now)}")
     return lines
 
