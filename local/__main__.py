@@ -23,7 +23,7 @@ from local.aws.server import LocalAws
 from local.aws.topics import Publication
 from local.deploy import DeploymentError, Stack, deploy, update
 from local.folders import folder_of_a_run
-from local.introduction import DeployedRules, introduction
+from local.introduction import RulesInUse, introduction
 from local.lines import alert_line, event_line, invocation_lines, rules_line
 from local.live_rules import LAYER, LiveRules
 from pullahead.errors import ConfigError
@@ -81,7 +81,7 @@ def _log_in(aws: LocalAws, logins: Path) -> None:
 def _run(options: argparse.Namespace, folder: Path) -> NoReturn:
     screen = _Screen(verbose=options.verbose)
     rules = None if options.empty else LiveRules(options.rules, folder / "rules")
-    deployed = None if rules is None else DeployedRules(rules.path, rules.begin())
+    deployed = None if rules is None else RulesInUse(rules.path, rules.begin())
     content = {LAYER: folder / "rules"}
     with LocalAws(folder / "aws", options.port, on_invocation=screen.show_invocation) as aws:
         stack = None if rules is None else deploy(aws, options.template, parameters=options.parameters, content=content)

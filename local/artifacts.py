@@ -23,7 +23,7 @@ DSSE, IN_TOTO = "application/vnd.dsse.envelope.v1+json", "application/vnd.in-tot
 SIGN_PREDICATE, SLSA_PREDICATE = "https://sigstore.dev/cosign/sign/v1", "https://slsa.dev/provenance/v1"
 
 
-class Layer(NamedTuple):
+class ArtifactLayer(NamedTuple):
     """One layer of an artifact."""
 
     media_type: str
@@ -33,14 +33,14 @@ class Layer(NamedTuple):
 
 def make_artifact(
     subject: Descriptor | None,
-    layers: Sequence[Layer],
+    layers: Sequence[ArtifactLayer],
     *,
     artifact_type: str = "",
-    config: Layer | None = None,
+    config: ArtifactLayer | None = None,
     annotations: Mapping[str, str] | None = None,
 ) -> LocalImage:
     """Make an artifact manifest; with a subject, it refers to that."""
-    config = config or Layer(EMPTY_TYPE, b"{}")
+    config = config or ArtifactLayer(EMPTY_TYPE, b"{}")
     document: dict[str, object] = {"schemaVersion": 2, "mediaType": media_types.OCI_MANIFEST}
     if artifact_type:
         document["artifactType"] = artifact_type
@@ -62,8 +62,8 @@ def cosign2_signature(subject: Descriptor, *signers: str, certificate: bool = Tr
         payload = {"critical": {"image": {"docker-manifest-digest": subject.digest}}, "optional": {"by": signer}}
         notes = {"dev.cosignproject.cosign/signature": f"MEUC{signer}"}
         notes |= {"dev.sigstore.cosign/certificate": "-----BEGIN CERTIFICATE-----"} if certificate else {}
-        layers.append(Layer(SIMPLE_SIGNING, json.dumps(payload).encode(), notes))
-    return make_artifact(None, layers, config=Layer(CONFIG_TYPE, b'{"architecture":"","os":""}'))
+        layers.append(ArtifactLayer(SIMPLE_SIGNING, json.dumps(payload).encode(), notes))
+    return make_artifact(None, layers, config=ArtifactLayer(CONFIG_TYPE, b'{"architecture":"","os":""}'))
 
 
 def signed_by_key(subject: Descriptor, repository: str, sign: Callable[[bytes], bytes]) -> LocalImage:
@@ -75,50 +75,50 @@ def signed_by_key(subject: Descriptor, repository: str, sign: Callable[[bytes], 
     }
     payload = json.dumps({"critical": critical, "optional": None}).encode()
     notes = {"dev.cosignproject.cosign/signature": base64.b64encode(sign(payload)).decode()}
-    layer = Layer(SIMPLE_SIGNING, payload, notes)
-    return make_artifact(None, [layer], config=Layer(CONFIG_TYPE, b'{"architecture":"","os":""}'))
+    layer = ArtifactLayer(SIMPLE_SIGNING, payload, notes)
+    return make_artifact(None, [layer], config=ArtifactLayer(CONFIG_TYPE, b'{"architecture":"","os":""}'))
 
 
 def cosign2_attestation(subject: Descriptor, predicate: str = SLSA_PREDICATE) -> LocalImage:
     """Make what cosign 2 keeps under the tag `sha256-….att`."""
     envelope = json.dumps({"payloadType": IN_TOTO, "payload": subject.digest}).encode()
-    layer = Layer(DSSE, envelope, {"predicateType": predicate})
-    return make_artifact(None, [layer], config=Layer(CONFIG_TYPE, b'{"architecture":"","os":""}'))
+    layer = ArtifactLayer(DSSE, envelope, {"predicateType": predicate})
+    return make_artifact(None, [layer], config=ArtifactLayer(CONFIG_TYPE, b'{"architecture":"","os":""}'))
 
 
 def cosign2_sbom(subject: Descriptor) -> LocalImage:
     """Make what cosign 2 keeps under the tag `sha256-….sbom`."""
-    layer = Layer("text/spdx+json", json.dumps({"spdxVersion": "SPDX-2.3", "name": subject.digest}).encode())
-    return make_artifact(None, [layer], config=Layer(CONFIG_TYPE, b'{"architecture":"","os":""}'))
+    layer = ArtifactLayer("text/spdx+json", json.dumps({"spdxVersion": "SPDX-2.3", "name": subject.digest}).encode())
+    return make_artifact(None, [layer], config=ArtifactLayer(CONFIG_TYPE, b'{"architecture":"","os":""}'))
 
 
 def cosign3_bundle(subject: Descriptor, predicate: str = SIGN_PREDICATE) -> LocalImage:
     """Make cosign 3's bundle: a referrer, whose artifact type stands in the media type of its config alone."""
-    layer = Layer(BUNDLE, json.dumps({"mediaType": BUNDLE, "of": subject.digest, "says": predicate}).encode())
+    layer = ArtifactLayer(BUNDLE, json.dumps({"mediaType": BUNDLE, "of": subject.digest, "says": predicate}).encode())
     notes = {
         "dev.sigstore.bundle.content": "dsse-envelope",
         "dev.sigstore.bundle.predicateType": predicate,
         "org.opencontainers.image.created": "2026-11-01T00:00:00Z",
     }
-    return make_artifact(subject, [layer], config=Layer(BUNDLE, b"{}"), annotations=notes)
+    return make_artifact(subject, [layer], config=ArtifactLayer(BUNDLE, b"{}"), annotations=notes)
 
 
 def notation_signature(subject: Descriptor) -> LocalImage:
     """Make a signature of the Notary Project."""
-    layer = Layer("application/jose+json", json.dumps({"payload": subject.digest}).encode())
+    layer = ArtifactLayer("application/jose+json", json.dumps({"payload": subject.digest}).encode())
     notes = {"io.cncf.notary.x509chain.thumbprint#S256": '["b7a69a70992ce4f9a8d0a30e0a0a4ae0"]'}
-    return make_artifact(subject, [layer], config=Layer(NOTATION, b"{}"), annotations=notes)
+    return make_artifact(subject, [layer], config=ArtifactLayer(NOTATION, b"{}"), annotations=notes)
 
 
 def sbom(subject: Descriptor, kind: str = SPDX, content: bytes = b"") -> LocalImage:
     """Make an SBOM that refers to an image, as oras attaches it."""
-    layer = Layer(kind, content or json.dumps({"bom": kind, "of": subject.digest}).encode())
+    layer = ArtifactLayer(kind, content or json.dumps({"bom": kind, "of": subject.digest}).encode())
     return make_artifact(subject, [layer], artifact_type=kind)
 
 
 def provenance(subject: Descriptor) -> LocalImage:
     """Make an SLSA provenance that refers to an image."""
-    layer = Layer(IN_TOTO, json.dumps({"predicateType": SLSA_PREDICATE, "of": subject.digest}).encode())
+    layer = ArtifactLayer(IN_TOTO, json.dumps({"predicateType": SLSA_PREDICATE, "of": subject.digest}).encode())
     return make_artifact(
         subject, [layer], artifact_type=IN_TOTO, annotations={"in-toto.io/predicate-type": SLSA_PREDICATE}
     )
@@ -139,7 +139,7 @@ def huge_artifact(subject: Descriptor, size: int) -> LocalImage:
     return LocalImage(root, {root.descriptor.digest: root}, {})
 
 
-def _described(layer: Layer) -> dict[str, object]:
+def _described(layer: ArtifactLayer) -> dict[str, object]:
     described: dict[str, object] = {
         "mediaType": layer.media_type,
         "digest": blob_digest(layer.content),

@@ -13,14 +13,14 @@ from pullahead.rules.model import Rules
 _CONSOLE: Final = "console.aws"  # of an account that is not this one
 
 
-class DeployedRules(NamedTuple):
+class RulesInUse(NamedTuple):
     """The rules file that is in use, and its rules."""
 
     path: Path
     rules: Rules
 
 
-def introduction(url: str, stack: Stack | None, deployed: DeployedRules | None, logins: Path) -> str:
+def introduction(url: str, stack: Stack | None, deployed: RulesInUse | None, logins: Path) -> str:
     """Say what to type; `logins` is the file with the login to its registry."""
     registry = url.removeprefix("http://")
     content = "with the stack in it" if stack else "and empty"
@@ -52,7 +52,7 @@ Outputs of the stack:
 """
 
 
-def _about_rules(deployed: DeployedRules | None) -> str:
+def _about_rules(deployed: RulesInUse | None) -> str:
     if deployed is None:
         return ""
     file = shown_path(deployed.path)
@@ -62,7 +62,7 @@ Alerts, outcome events and the functions' log entries are printed below as they 
 """
 
 
-def _stack_commands(registry: str, deployed: DeployedRules | None) -> str:
+def _stack_commands(registry: str, deployed: RulesInUse | None) -> str:
     mirror = next(iter(deployed.rules.mirrors), None) if deployed else None
     repository, tag = (mirror.repository, mirror.tag) if mirror else ("REPOSITORY", "TAG")
     file = f" --rules {shown_path(deployed.path)}" if deployed else ""
@@ -76,7 +76,7 @@ def _stack_commands(registry: str, deployed: DeployedRules | None) -> str:
 """
 
 
-def _outputs(url: str, stack: Stack | None, deployed: DeployedRules | None) -> str:
+def _outputs(url: str, stack: Stack | None, deployed: RulesInUse | None) -> str:
     """List the outputs; commands say where the local AWS is, since old versions of `aws` read no variable."""
     if stack is None:
         return "  none yet"

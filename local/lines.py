@@ -32,7 +32,7 @@ def invocation_lines(invocation: Invocation) -> Iterator[str]:
     """Write the log entries of an invocation, and how it ended unless that was well; no metrics, and no stacks."""
     name = function_name(invocation.function)
     for line in invocation.logs.splitlines():
-        is_of_a_stack = line.startswith((" ", "Traceback ("))
+        is_of_a_stack = line[:1].isspace() or line.startswith("Traceback (")  # the runtime writes no-break spaces
         if not is_of_a_stack and (text := _entry_text(line)):
             yield _line(name, text)
     if invocation.outcome != "Succeeded":

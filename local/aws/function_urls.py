@@ -19,7 +19,7 @@ from werkzeug.wrappers import Request, Response
 
 from local.aws import ACCOUNT_ID, REGION, cloudformation
 from local.aws.concurrency import ThrottledError
-from local.aws.lambda_sandbox import Outcome
+from local.aws.lambda_sandbox import InvocationOutcome
 from local.aws.moto_guard import replace, stock, take
 
 _MODELS: Final = "moto.awslambda.models"
@@ -84,7 +84,7 @@ class _Url:
 class FunctionUrls:
     """Answers /_url/…; all else is the next application's."""
 
-    def __init__(self, run: Callable[[Any, bytes], Outcome]) -> None:
+    def __init__(self, run: Callable[[Any, bytes], InvocationOutcome]) -> None:
         self._run = run
         self._running = Counter[str]()
         self._lock = threading.Lock()

@@ -14,10 +14,10 @@ from typing import Any, Final, Protocol
 from local.aws import ACCOUNT_ID, REGION
 from local.aws.activity import Activity
 from local.aws.concurrency import ThrottledError, retry_delays
-from local.aws.lambda_sandbox import FunctionSpec, Outcome
+from local.aws.lambda_sandbox import FunctionSpec, InvocationOutcome
 from local.aws.log_format import log_environment
 from local.aws.moto_guard import replace, take
-from local.aws.pool import Archive, FunctionPool, Package, StoppingError
+from local.aws.pool import Archive, FunctionPackage, FunctionPool, StoppingError
 
 _MODELS: Final = "moto.awslambda.models"
 # Developer guide, "Error handling for asynchronous invocations": two more attempts, after one minute and two more.
@@ -95,7 +95,7 @@ class Functions:
         response_headers["x-amz-log-result"] = base64.b64encode(tail).decode()
         return outcome.payload
 
-    def run(self, function: Any, payload: bytes) -> Outcome:
+    def run(self, function: Any, payload: bytes) -> InvocationOutcome:
         """Run a function of moto's to its end."""
         outcome = self._pool.invoke(_package(function), payload)
         if outcome.logs:
@@ -104,7 +104,7 @@ class Functions:
                 function.save_logs(outcome.logs)
         return outcome
 
-    def run_by_arn(self, function_arn: str, payload: bytes) -> Outcome:
+    def run_by_arn(self, function_arn: str, payload: bytes) -> InvocationOutcome:
         """Run the function that the ARN, or the name, names."""
         return self.run(take(_MODELS, "lambda_backends")[ACCOUNT_ID][REGION].get_function(function_arn), payload)
 
@@ -134,7 +134,7 @@ class Functions:
         finally:
             self._activity.end(f"event for {function.function_name}")
 
-    def _run_when_there_is_room(self, function: Any, payload: bytes) -> Outcome:
+    def _run_when_there_is_room(self, function: Any, payload: bytes) -> InvocationOutcome:
         for delay in retry_delays(MAX_THROTTLED_DELAY_SECONDS, MAX_EVENT_AGE_SECONDS):
             try:
                 return self.run(function, payload)
@@ -143,7 +143,7 @@ class Functions:
                     raise StoppingError("the local AWS is being stopped") from None
         return self.run(function, payload)
 
-    def _give_up(self, function: Any, payload: bytes, outcome: Outcome) -> None:
+    def _give_up(self, function: Any, payload: bytes, outcome: InvocationOutcome) -> None:
         target_arn = getattr(function, "local_dead_letter_arn", None)
         log.warning("%s failed three times with %s", function.function_name, outcome.error_type)
         if target_arn is not None:
@@ -157,7 +157,7 @@ def _as_bytes(body: Any) -> bytes:
     return body.encode() if isinstance(body, str) else bytes(body)
 
 
-def _package(function: Any) -> Package:
+def _package(function: Any) -> FunctionPackage:
     layers = take(_MODELS, "lambda_backends")[ACCOUNT_ID][REGION]
     versions = [layers.layers_versions_by_arn(layer["Arn"]) for layer in function.layers]
     environment = {name: str(value) for name, value in function.environment_vars.items()}
@@ -173,4 +173,4 @@ def _package(function: Any) -> Package:
         environment={**environment, **log_environment(getattr(function, "local_logging", {}))},
     )
     archives = [Archive(version.code_digest, version.code_bytes) for version in versions]
-    return Package(spec, Archive(function.code_digest, function.code_bytes), archives)
+    return FunctionPackage(spec, Archive(function.code_digest, function.code_bytes), archives)

@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 from local.aws import REGION, SECRET_KEY
 from local.aws.log_format import delivered
 from local.aws.recorded_calls import access_key_of
-from local.aws.runtime_api import Answer, Call, RuntimeApi, error_answer
+from local.aws.runtime_api import RuntimeApi, RuntimeCall, RuntimeResponse, error_answer
 from local.aws.sandbox_processes import FIXED_ENVIRONMENT, Process, Start
 
 HEADROOM_BYTES: Final = 1024 * 1024 * 1024
@@ -56,7 +56,7 @@ class SandboxDirs(NamedTuple):
     endpoint: str
 
 
-class Outcome(NamedTuple):
+class InvocationOutcome(NamedTuple):
     """How one invocation ended."""
 
     request_id: str
@@ -86,7 +86,7 @@ class Sandbox:
         """Return the process's number."""
         return self._process.pid
 
-    def invoke(self, payload: bytes) -> Outcome:
+    def invoke(self, payload: bytes) -> InvocationOutcome:
         """Run one invocation to its end: an answer, an error, the timeout or the process's death."""
         request_id, cold = str(uuid.uuid4()), self._cold
         self._cold = False
@@ -98,7 +98,9 @@ class Sandbox:
         memory = _resident_megabytes(self._process.pid)
         if answer.error_type is None and memory is not None and memory > self._spec.memory_megabytes:
             answer = _out_of_memory(request_id, memory, self._spec.memory_megabytes)
-        return Outcome(request_id, answer.payload, answer.error_type, self._take_logs(), duration_seconds, cold, memory)
+        return InvocationOutcome(
+            request_id, answer.payload, answer.error_type, self._take_logs(), duration_seconds, cold, memory
+        )
 
     def stop(self) -> None:
         """End the process and everything that it started; an invocation under way ends with Runtime.ExitError."""
@@ -112,7 +114,7 @@ class Sandbox:
         self._api.close()
         self._log_path.unlink(missing_ok=True)
 
-    def _await_init(self, request_id: str) -> Answer | None:
+    def _await_init(self, request_id: str) -> RuntimeResponse | None:
         """Return the error of a failed initialisation. Its time is not the invocation's, as in Lambda."""
         deadline = time.monotonic() + INIT_TIMEOUT_SECONDS
         while not self._api.ready.wait(0.02):
@@ -124,10 +126,10 @@ class Sandbox:
                 return error_answer("Sandbox.Timedout", f"RequestId: {request_id} Error: initialisation timed out")
         return None
 
-    def _run(self, request_id: str, payload: bytes) -> Answer:
+    def _run(self, request_id: str, payload: bytes) -> RuntimeResponse:
         timeout_seconds = self._spec.timeout_seconds
         self._api.offer(
-            Call(
+            RuntimeCall(
                 request_id,
                 payload,
                 deadline_milliseconds=int((time.time() + timeout_seconds) * 1000),
@@ -212,6 +214,6 @@ def _resident_megabytes(process_id: int) -> int | None:
     return None if found is None else int(found[1]) // 1024
 
 
-def _out_of_memory(request_id: str, used: int, allowed: int) -> Answer:
+def _out_of_memory(request_id: str, used: int, allowed: int) -> RuntimeResponse:
     message = f"RequestId: {request_id} Error: used {used} MB of {allowed} MB: Lambda would have killed it"
     return error_answer("Runtime.OutOfMemory", message)

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 
 from local.aws.activity import Activity
 from local.aws.concurrency import AccountConcurrency
-from local.aws.lambda_sandbox import FunctionSpec, Outcome, Sandbox, SandboxDirs
+from local.aws.lambda_sandbox import FunctionSpec, InvocationOutcome, Sandbox, SandboxDirs
 from local.aws.sandbox_processes import ForkServer, Process, Start, start_alone
 
 MAX_RUNNING: Final = 48
@@ -55,7 +55,7 @@ class Archive(NamedTuple):
     content: bytes
 
 
-class Package(NamedTuple):
+class FunctionPackage(NamedTuple):
     """A function with what it is made of; layers in their order, the last wins."""
 
     spec: FunctionSpec
@@ -96,7 +96,7 @@ class FunctionPool:
         with self._lock:
             return list(self._invocations)
 
-    def invoke(self, package: Package, payload: bytes) -> Outcome:
+    def invoke(self, package: FunctionPackage, payload: bytes) -> InvocationOutcome:
         """Run the function on one event and wait for its end.
 
         Raises:
@@ -169,7 +169,7 @@ class FunctionPool:
                     return sandbox
         return None
 
-    def _start(self, package: Package) -> Sandbox:
+    def _start(self, package: FunctionPackage) -> Sandbox:
         task = self._unpacked("code", [package.code])
         opt = self._unpacked("layers", package.layers)
         scratch = self._directory / "scratch" / package.spec.name
@@ -195,7 +195,7 @@ class FunctionPool:
                 self._fork_servers[folders] = ForkServer(folders)
             return self._fork_servers[folders].start
 
-    def _give_back(self, key: str, sandbox: Sandbox, outcome: Outcome) -> None:
+    def _give_back(self, key: str, sandbox: Sandbox, outcome: InvocationOutcome) -> None:
         dropped: Sandbox | None = sandbox
         if outcome.error_type is None or not outcome.error_type.startswith(_FATAL_ERRORS):
             with self._lock:
@@ -205,7 +205,7 @@ class FunctionPool:
         if dropped is not None:
             dropped.kill()
 
-    def _remember(self, name: str, payload: bytes, outcome: Outcome, process_id: int) -> None:
+    def _remember(self, name: str, payload: bytes, outcome: InvocationOutcome, process_id: int) -> None:
         invocation = Invocation(
             function=name,
             event=_decoded(payload),
@@ -263,7 +263,7 @@ def overlay(directory: Path, layers: Sequence[Path]) -> None:
             (directory / name).symlink_to(found[-1])
 
 
-def _key(package: Package) -> str:
+def _key(package: FunctionPackage) -> str:
     """Tell sandboxes apart: changed code or configuration never meets an old process."""
     return repr((package.spec, package.code.digest, [layer.digest for layer in package.layers]))
 

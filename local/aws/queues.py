@@ -19,7 +19,7 @@ from typing import Any, Final
 from local.aws import ACCOUNT_ID, REGION
 from local.aws.activity import Activity
 from local.aws.concurrency import ThrottledError, retry_delays
-from local.aws.lambda_sandbox import Outcome
+from local.aws.lambda_sandbox import InvocationOutcome
 from local.aws.moto_guard import replace, stock, take
 from local.aws.pool import StoppingError
 
@@ -39,7 +39,7 @@ class QueuePollers:
 
     def __init__(
         self,
-        invoke: Callable[[str, bytes], Outcome],
+        invoke: Callable[[str, bytes], InvocationOutcome],
         activity: Activity,
         now: Callable[[], datetime],
         redelivery_seconds: int | None,
@@ -164,7 +164,7 @@ class QueuePollers:
             elif self._redelivery_seconds is not None:
                 _backend().change_message_visibility(queue.name, message.receipt_handle, self._redelivery_seconds)
 
-    def _invoke_when_there_is_room(self, function_arn: str, payload: bytes, seconds: float) -> Outcome | None:
+    def _invoke_when_there_is_room(self, function_arn: str, payload: bytes, seconds: float) -> InvocationOutcome | None:
         """Invoke the function, again and again while it is throttled; None when the time is up."""
         for delay in retry_delays(MAX_THROTTLED_DELAY_SECONDS, seconds):
             try:
@@ -175,7 +175,7 @@ class QueuePollers:
         return None
 
 
-def failed_messages(outcome: Outcome, identifiers: set[str], *, partial: bool) -> set[str]:
+def failed_messages(outcome: InvocationOutcome, identifiers: set[str], *, partial: bool) -> set[str]:
     """Return the messages of a batch to retry: those named, or all if the response is invalid."""
     if outcome.error_type is not None:
         return identifiers

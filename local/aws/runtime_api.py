@@ -16,7 +16,7 @@ _PREFIX: Final = "/2018-06-01/runtime"
 _NEVER: Final = "the sandbox is being stopped"
 
 
-class Call(NamedTuple):
+class RuntimeCall(NamedTuple):
     """One invocation as the runtime client sees it."""
 
     request_id: str
@@ -26,7 +26,7 @@ class Call(NamedTuple):
     trace_id: str
 
 
-class Answer(NamedTuple):
+class RuntimeResponse(NamedTuple):
     """The response of the runtime client, or of the watcher of its process."""
 
     payload: bytes
@@ -38,8 +38,8 @@ class RuntimeApi:
 
     def __init__(self) -> None:
         self.ready = threading.Event()
-        self._calls: queue.Queue[Call | None] = queue.Queue(maxsize=2)
-        self._answers: queue.Queue[Answer] = queue.Queue()
+        self._calls: queue.Queue[RuntimeCall | None] = queue.Queue(maxsize=2)
+        self._answers: queue.Queue[RuntimeResponse] = queue.Queue()
         self._server = _Server(self)
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True, name="runtime-api").start()
 
@@ -48,22 +48,22 @@ class RuntimeApi:
         """Return what AWS_LAMBDA_RUNTIME_API has to be."""
         return f"127.0.0.1:{self._server.server_address[1]}"
 
-    def offer(self, call: Call) -> None:
+    def offer(self, call: RuntimeCall) -> None:
         """Give the sandbox its next event."""
         self._calls.put(call)
 
-    def answer(self, answer: Answer) -> None:
+    def answer(self, answer: RuntimeResponse) -> None:
         """Take a response, from the sandbox itself or from the watcher of its process."""
         self._answers.put(answer)
 
-    def wait_answer(self, timeout_seconds: float) -> Answer | None:
+    def wait_answer(self, timeout_seconds: float) -> RuntimeResponse | None:
         """Return the next answer, or None when there is none in time."""
         try:
             return self._answers.get(timeout=timeout_seconds)
         except queue.Empty:
             return None
 
-    def next_call(self) -> Call | None:
+    def next_call(self) -> RuntimeCall | None:
         """Block until there is an event; None means that none will come."""
         self.ready.set()
         return self._calls.get()
@@ -102,14 +102,14 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path.endswith("/response"):
             self._take_response(body)
         elif self.path.endswith("/error"):  # of an invocation, or of the initialisation
-            self.server.api.answer(Answer(body, _error_type(body)))
+            self.server.api.answer(RuntimeResponse(body, _error_type(body)))
             self._reply(202, b'{"status":"OK"}')
         else:
             self._reply(404, b"{}")
 
     def _take_response(self, body: bytes) -> None:
         if len(body) <= MAX_RESPONSE_BYTES:
-            self.server.api.answer(Answer(body, None))
+            self.server.api.answer(RuntimeResponse(body, None))
             self._reply(202, b'{"status":"OK"}')
             return
         self.server.api.answer(
@@ -139,7 +139,7 @@ class _Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-def _headers(call: Call) -> dict[str, str]:
+def _headers(call: RuntimeCall) -> dict[str, str]:
     return {
         "Lambda-Runtime-Aws-Request-Id": call.request_id,
         "Lambda-Runtime-Deadline-Ms": str(call.deadline_milliseconds),
@@ -155,6 +155,6 @@ def _error_type(body: bytes) -> str:
         return "Runtime.Unknown"
 
 
-def error_answer(error_type: str, message: str) -> Answer:
+def error_answer(error_type: str, message: str) -> RuntimeResponse:
     """Make the answer of a function that could not give one itself."""
-    return Answer(json.dumps({"errorType": error_type, "errorMessage": message}).encode(), error_type)
+    return RuntimeResponse(json.dumps({"errorType": error_type, "errorMessage": message}).encode(), error_type)

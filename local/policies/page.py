@@ -8,7 +8,7 @@ from typing import Any, Final
 from local.policies import wording
 from local.policies.deploying import LIMITS, deploy_policies, size
 from local.policies.platform import ALL
-from local.policies.roles import Owner, Statement, notes_on_statements, owners
+from local.policies.roles import Owner, RoleStatement, notes_on_statements, owners
 from local.policies.users import PULL_MIRRORS, PULL_THROUGH_CACHE, PULL_UPSTREAM, TRUST_PULLAHEAD
 
 _HEAD: Final = """\
@@ -129,7 +129,7 @@ def _section(owner: Owner, notes: Mapping[str, str]) -> str:
     )
 
 
-def _row(owner: Owner, statement: Statement, note: str | None) -> str:
+def _row(owner: Owner, statement: RoleStatement, note: str | None) -> str:
     only = [f"where {wording.given(statement.only_if)}"] if statement.only_if else []
     if condition := wording.conditions(statement.body.get("Condition", {})):
         only.append(f"if {condition}")

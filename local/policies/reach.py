@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from local.policies import wording
-from local.policies.roles import Owner, Statement, owners
+from local.policies.roles import Owner, RoleStatement, owners
 
 BEGIN: Final = "<!-- Written by `make policies` from template.yaml: begin -->"
 END: Final = "<!-- end -->"
@@ -139,7 +139,7 @@ def _joined(phrase: str, named: Sequence[str]) -> str:
     return f"{phrase} ({', '.join(named)})" if named and "all items" not in phrase else phrase
 
 
-def _named(statement: Statement) -> Iterator[str]:
+def _named(statement: RoleStatement) -> Iterator[str]:
     keys = statement.body.get("Condition", {}).get("ForAllValues:StringLike", {}).get("dynamodb:LeadingKeys")
     if keys is not None:
         yield from (f"`{key}`" for key in keys)

@@ -9,7 +9,7 @@ from local.policies.platform import FUNCTION, KEYS, STATE_MACHINE, needs_of
 _NOTE: Final = re.compile(r"- Sid: (\w+) +# (.+)")
 
 
-class Statement(NamedTuple):
+class RoleStatement(NamedTuple):
     """One statement, and the condition of the template under which it is there."""
 
     body: Mapping[str, Any]
@@ -28,10 +28,10 @@ class Owner(NamedTuple):
     name: str
     description: str
     role: str
-    statements: tuple[Statement, ...]
+    statements: tuple[RoleStatement, ...]
     platform: Mapping[str, str]  # which service of AWS does what the code never does, by action
 
-    def user_of(self, statement: Statement) -> str:
+    def user_of(self, statement: RoleStatement) -> str:
         """Say who uses a statement: the code, or a service of AWS."""
         if (service := _service_with_key(statement.body)) is not None:
             return " and ".join(sorted({need.who for need in KEYS[service]}))
@@ -76,8 +76,8 @@ def _service_with_key(statement: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _statements(role: Mapping[str, Any]) -> Iterator[Statement]:
+def _statements(role: Mapping[str, Any]) -> Iterator[RoleStatement]:
     for policy in role["Policies"]:
         for each in policy["PolicyDocument"]["Statement"]:
             condition, then, *_ = each.get("Fn::If", [None, each])
-            yield Statement(then, condition)
+            yield RoleStatement(then, condition)

@@ -28,7 +28,7 @@ class Output(NamedTuple):
     description: str
 
 
-class Settled(NamedTuple):
+class ResolvedTemplate(NamedTuple):
     """What a template means with certain parameters."""
 
     resources: Mapping[str, Declared]
@@ -37,10 +37,10 @@ class Settled(NamedTuple):
     description: str
 
 
-NOTHING: Final = Settled({}, {}, {}, "")
+NOTHING: Final = ResolvedTemplate({}, {}, {}, "")
 
 
-def settle(template: Mapping[str, Any], given: Mapping[str, str], stack_name: str, stack_id: str) -> Settled:
+def settle(template: Mapping[str, Any], given: Mapping[str, str], stack_name: str, stack_id: str) -> ResolvedTemplate:
     """Apply parameters to a template.
 
     Raises:
@@ -62,7 +62,7 @@ def settle(template: Mapping[str, Any], given: Mapping[str, str], stack_name: st
     _check_references(resources, outputs)
     kept = {name: each._replace(after=each.after & resources.keys()) for name, each in resources.items()}
     in_order(kept)
-    return Settled(kept, outputs, values, str(template.get("Description", "")))
+    return ResolvedTemplate(kept, outputs, values, str(template.get("Description", "")))
 
 
 def in_order(resources: Mapping[str, Declared]) -> list[str]:

@@ -10,7 +10,7 @@ from local.stacks import resources
 from local.stacks.errors import StackError
 from local.stacks.intrinsics import resolve
 from local.stacks.resources import CreatedResource, StackLabel
-from local.stacks.settled import NOTHING, Declared, Settled, in_order
+from local.stacks.settled import NOTHING, Declared, ResolvedTemplate, in_order
 
 _STACK: Final = "AWS::CloudFormation::Stack"
 _MOMENT: Final = timedelta(milliseconds=1)
@@ -40,7 +40,7 @@ class Template(NamedTuple):
     """A template as it was given, and what it means with its parameters."""
 
     text: str
-    settled: Settled
+    settled: ResolvedTemplate
 
 
 class Stack:
@@ -58,7 +58,7 @@ class Stack:
         self.status = ""
         self.reason = ""
 
-    def changes(self, to: Settled) -> list[Change]:
+    def changes(self, to: ResolvedTemplate) -> list[Change]:
         """List what an update to another template does, as far as that is known beforehand."""
         before = self.template.settled.resources
         changes = []
@@ -70,7 +70,7 @@ class Stack:
         removed = [Change("Remove", name, each.kind, None) for name, each in before.items() if name not in to.resources]
         return changes + removed
 
-    def is_changed_by(self, to: Settled) -> bool:
+    def is_changed_by(self, to: ResolvedTemplate) -> bool:
         """Tell whether an update to another template does anything."""
         return bool(self.changes(to)) or self.template.settled.outputs != to.outputs
 

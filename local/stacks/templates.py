@@ -9,7 +9,7 @@ from local.deploy.template import parse_yaml
 from local.deploy.translate import translate, with_definitions_in_line, without_sub
 from local.deploy.verify import check_kinds, without_passed_over
 from local.stacks.errors import RefusedError, StackError
-from local.stacks.settled import Settled, settle
+from local.stacks.settled import ResolvedTemplate, settle
 
 _SERVERLESS: Final = "AWS::Serverless-2016-10-31"
 _IAM: Final = "AWS::IAM::"
@@ -29,7 +29,9 @@ def parsed(text: str) -> dict[str, Any]:
     return dict(template)
 
 
-def resolved_template(source: dict[str, Any], parameters: Mapping[str, str], stack_name: str, stack_id: str) -> Settled:
+def resolved_template(
+    source: dict[str, Any], parameters: Mapping[str, str], stack_name: str, stack_id: str
+) -> ResolvedTemplate:
     """Translate what is SAM's, and apply the parameters.
 
     Raises:

@@ -79,6 +79,7 @@ def test_stack_of_an_error_is_not_shown() -> None:
         "Traceback (most recent call last):",
         '  File "/app.py", line 20',
         "    f()",
+        '\N{NO-BREAK SPACE}\N{NO-BREAK SPACE}File "/app.py", line 21',
     )
     assert list(invocation_lines(invocation(*logs, outcome="StorageError"))) == [
         "schedule_checks  [ERROR] StorageError: read failed",

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from local.tests.ecr.harness import RunningEcr, digest_of, ecr_client, index_manifest, push, put
-from pullahead.admission.scans import Finding, judge_scans
+from pullahead.admission.scans import ScanFinding, judge_scans
 from pullahead.ecr.image_scans import EcrImageScans
 from pullahead.errors import RateLimitedError, RegistryUnavailableError
 from pullahead.messages import ScanVerdict
@@ -64,7 +64,7 @@ def test_findings_are_read_page_by_page(ecr: RunningEcr) -> None:
     scans(ecr).read(REPOSITORY, [image])
     (found,) = scans(ecr).read(REPOSITORY, [image])
     assert (len(found.findings), found.is_truncated) == (2500, False)
-    assert found.findings[-1] == Finding("CVE-2026-02499", "HIGH")
+    assert found.findings[-1] == ScanFinding("CVE-2026-02499", "HIGH")
 
 
 def test_more_findings_than_are_read_is_said(ecr: RunningEcr) -> None:

@@ -60,7 +60,9 @@ def test_public_key_of_an_alias_is_read_once_an_hour(url: str, spec: str, kind: 
 
 
 def test_missing_key_says_which_and_what_to_do(url: str) -> None:
-    with pytest.raises(ConfigError, match=r"alias/none of KMS failed.*correct the name in the rules"):
+    with pytest.raises(
+        ConfigError, match=r"alias/none of KMS failed.*[^.]\. To verify by this key, .*correct the name"
+    ):
         KmsPublicKeys(client(url, "kms"), FakeClock())("alias/none")
 
 

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from pullahead.admission.scans import Finding, ImageScan
+from pullahead.admission.scans import ImageScan, ScanFinding
 from pullahead.oci import Digest
 from tests.fakes.memory import FakeClock
 from tests.fakes.script import Script
 
-CRITICAL: Final = Finding("CVE-2026-1234", "CRITICAL")
+CRITICAL: Final = ScanFinding("CVE-2026-1234", "CRITICAL")
 
 
 class FakeImageScans:
@@ -20,7 +20,7 @@ class FakeImageScans:
         self.answers: dict[Digest, ImageScan] = {}
         self.read_images: list[Digest] = []
 
-    def found(self, image: Digest, *findings: Finding, at: datetime | None = None) -> None:
+    def found(self, image: Digest, *findings: ScanFinding, at: datetime | None = None) -> None:
         """Let the scan of an image be complete."""
         now = at or self.clock()
         self.answers[image] = ImageScan(image, "COMPLETE", now, now, findings)

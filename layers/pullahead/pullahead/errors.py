@@ -222,6 +222,10 @@ class NoLongerWantedError(PullaheadError):
     """No rule names what a refresh copies any more. This is no failure: the refresh ends and publishes nothing."""
 
 
+class NotVerifiedError(PullaheadError):
+    """An image is not signed as is demanded, and is not copied."""
+
+
 class ListingShrunkError(PullaheadError):
     """Upstream lists suspiciously few of the tags that a rule selects from."""
 

@@ -12,7 +12,7 @@ HERE = Path(__file__).parent
 TEMPLATES = HERE / "templates"
 
 
-class Answer(NamedTuple):
+class InvocationResult(NamedTuple):
     """The result of an invocation by API."""
 
     payload: Any
@@ -25,12 +25,12 @@ class WholeStack(NamedTuple):
     aws: LocalAws
     stack: Stack
 
-    def ask(self, function: str = "Worker", **event: Any) -> Answer:
+    def ask(self, function: str = "Worker", **event: Any) -> InvocationResult:
         """Invoke a function and wait."""
         response = self.aws.client("lambda").invoke(
             FunctionName=self.stack.resources[function], Payload=json.dumps(event).encode()
         )
-        return Answer(json.loads(response["Payload"].read()), response.get("FunctionError"))
+        return InvocationResult(json.loads(response["Payload"].read()), response.get("FunctionError"))
 
     def tell(self, function: str = "Worker", **event: Any) -> None:
         """Invoke a function and do not wait."""

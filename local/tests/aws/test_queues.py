@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from local.aws.lambda_sandbox import Outcome
+from local.aws.lambda_sandbox import InvocationOutcome
 from local.aws.queues import failed_messages
 from local.aws.server import NotIdleError
 from local.tests.aws.stack import WholeStack
@@ -110,8 +110,8 @@ def test_response_is_ignored_unless_the_mapping_requests_it() -> None:
     assert failed_messages(_outcome(b"{}", "SomeError"), {"a"}, partial=False) == {"a"}
 
 
-def _outcome(payload: bytes, error: str | None = None) -> Outcome:
-    return Outcome("id", payload, error, "", 0.0, cold=False, max_memory_megabytes=None)
+def _outcome(payload: bytes, error: str | None = None) -> InvocationOutcome:
+    return InvocationOutcome("id", payload, error, "", 0.0, cold=False, max_memory_megabytes=None)
 
 
 def _let_go(whole: WholeStack) -> None:

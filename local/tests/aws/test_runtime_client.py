@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from local.aws import lambda_sandbox
-from local.aws.runtime_api import Answer, Call, RuntimeApi
+from local.aws.runtime_api import RuntimeApi, RuntimeCall, RuntimeResponse
 
 CLIENT = Path(lambda_sandbox.__file__).with_name("runtime_client.py")
 PROGRAM = """
@@ -26,12 +26,12 @@ else:
 
 @pytest.mark.parametrize(
     ("payload", "expected"),
-    [(b"{}", Answer(b"{}1000", None)), (b"odd", Answer(b'{"errorType": "OddError"}', "OddError"))],
+    [(b"{}", RuntimeResponse(b"{}1000", None)), (b"odd", RuntimeResponse(b'{"errorType": "OddError"}', "OddError"))],
 )
-def test_stand_in_takes_an_event_and_answers(tmp_path: Path, payload: bytes, expected: Answer) -> None:
+def test_stand_in_takes_an_event_and_answers(tmp_path: Path, payload: bytes, expected: RuntimeResponse) -> None:
     (tmp_path / "runtime_client.py").write_bytes(CLIENT.read_bytes())
     api = RuntimeApi()
-    api.offer(Call("id", payload, 1000, "arn", "Root=1"))
+    api.offer(RuntimeCall("id", payload, 1000, "arn", "Root=1"))
 
     environment = {"AWS_LAMBDA_RUNTIME_API": api.address, "PYTHONPATH": str(tmp_path)}
     subprocess.run([sys.executable, "-c", PROGRAM], env={**os.environ, **environment}, check=True, timeout=30)

@@ -5,7 +5,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
-from local.artifacts import Layer, make_artifact
+from local.artifacts import ArtifactLayer, make_artifact
 from local.images import LocalImage
 from pullahead.admission.signature_evidence import SignatureEvidence
 from pullahead.admission.signatures.cosign2 import SIMPLE_SIGNING
@@ -87,7 +87,7 @@ class SignedService(HeldService):
     def sign_by_tag(self, image: LocalImage, content: bytes | None = None) -> None:
         """Let upstream have a signature of an image, as cosign 2 writes it."""
         layer = cosign2_keyed(content or payload(image.digest, SOURCE))
-        written = make_artifact(None, [Layer(SIMPLE_SIGNING, layer.content, layer.annotations)])
+        written = make_artifact(None, [ArtifactLayer(SIMPLE_SIGNING, layer.content, layer.annotations)])
         self.upstream.serve(written, f"{SOURCE}:{fallback_tag(image.digest)}.sig")
 
     def visit_at_once(self) -> str:

@@ -416,6 +416,8 @@ def test_why_says_what_would_have_been_held() -> None:
     service.follow(POLICY._replace(mode=AdmissionMode.REPORT))
     service.visit()
     service.visit(B, hours=1)
+    (waits,) = explained(service, "waits")
+    assert "; the tag serves it; " in waits
     (text,) = explained(service, "reported")
     assert text.startswith(
         f"the tag is not held: {B.digest} was first seen at 2026-11-24 10:00 UTC, and is old enough at "

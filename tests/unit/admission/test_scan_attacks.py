@@ -6,7 +6,7 @@ import pytest
 
 from pullahead.admission.choose import choose
 from pullahead.admission.gates import GateName, HeldReason, Hold
-from pullahead.admission.scans import MAX_IMAGES, Finding, ImageScan, NoScans, is_blocking, judge_scans, read_scans
+from pullahead.admission.scans import MAX_IMAGES, ImageScan, NoScans, ScanFinding, is_blocking, judge_scans, read_scans
 from pullahead.admission.seen_digests import Decision, SeenDigests, after_decision, after_scan
 from pullahead.messages import ScanEvidence, ScanVerdict
 from pullahead.oci import Digest
@@ -20,10 +20,10 @@ from tests.unit.admission.stories import after, at, name_of, told
 AMD64, ARM64 = digest("amd64"), digest("arm64")
 SCAN = ScanPolicy()
 POLICY = AdmissionPolicy(scan=SCAN)
-CRITICAL, HIGH = Finding("CVE-2026-1234", "CRITICAL"), Finding("CVE-2026-5678", "HIGH")
+CRITICAL, HIGH = ScanFinding("CVE-2026-1234", "CRITICAL"), ScanFinding("CVE-2026-5678", "HIGH")
 
 
-def scan(*findings: Finding, image: Digest = AMD64, status: str = "COMPLETE") -> ImageScan:
+def scan(*findings: ScanFinding, image: Digest = AMD64, status: str = "COMPLETE") -> ImageScan:
     """Scan an image two hours after its push."""
     return ImageScan(image, status, at(2), at(0), findings)
 
@@ -90,17 +90,17 @@ class TestGoodCases:
 
 class TestScans:
     def test_vulnerable_image_is_named_with_its_findings(self) -> None:
-        other = Finding("CVE-2026-0001", "CRITICAL")
+        other = ScanFinding("CVE-2026-0001", "CRITICAL")
         assert judged(scan(CRITICAL, HIGH, other)) == ("VULNERABLE: CVE-2026-0001 (CRITICAL), CVE-2026-1234 (CRITICAL)")
 
     def test_many_findings_are_named_in_a_bounded_line(self) -> None:
-        many = (Finding(f"CVE-2026-{number:04}", "CRITICAL") for number in range(1000))
+        many = (ScanFinding(f"CVE-2026-{number:04}", "CRITICAL") for number in range(1000))
         text = judged(scan(*many))
         assert text.endswith("CVE-2026-0009 (CRITICAL) and 990 more")
         assert len(text) < 400
 
     def test_name_that_steers_a_terminal_is_printable(self) -> None:
-        text = judged(scan(Finding("CVE-\x1b[31m\n\u202e" + "x" * 500, "CRITICAL")))
+        text = judged(scan(ScanFinding("CVE-\x1b[31m\n\u202e" + "x" * 500, "CRITICAL")))
         assert text.isprintable()
         assert len(text) < 120
 

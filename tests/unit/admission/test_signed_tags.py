@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from msgspec import structs
 
-from local.artifacts import Layer, make_artifact
+from local.artifacts import ArtifactLayer, make_artifact
 from local.images import LocalImage, make_image, make_index
 from pullahead.admission.seen_digests import Decision
 from pullahead.admission.signatures.find import MAX_CANDIDATES
@@ -394,7 +394,7 @@ def test_ten_thousand_referrers_end_in_a_bounded_look() -> None:
 
 def test_bundle_that_says_to_have_a_gibibyte_is_not_read() -> None:
     service = SignedService()
-    artifact = make_artifact(B.root.descriptor, [Layer(BUNDLE, b"x")], artifact_type=BUNDLE)
+    artifact = make_artifact(B.root.descriptor, [ArtifactLayer(BUNDLE, b"x")], artifact_type=BUNDLE)
     text = re.sub(rb'"size": 1\b', b'"size": 1073741824', artifact.root.content)
     assert text != artifact.root.content
     manifest = artifact.root._replace(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from pullahead.alerts.chatbot import chatbot_json, code, escaped
-from pullahead.alerts.text import WORDS, Notice, Severity, attributes_of, next_of, subject_of, text_of
+from pullahead.alerts.text import WORDS, AlertSeverity, Notice, attributes_of, next_of, subject_of, text_of
 from pullahead.mirrors.alert import AlertKind
 from tests.unit.alerts.every_alert import OF_PULLAHEAD, alert, every_notice, every_text, notice
 
@@ -127,7 +127,7 @@ def test_attributes_are_never_empty_and_every_subject_fits(each: Notice) -> None
     assert all(attributes.values())
     assert ("mirror" in attributes) is (each.mirrors == 1 and each.about not in OF_PULLAHEAD)
     assert ("upstream" in attributes) is (each.about not in OF_PULLAHEAD)
-    assert (attributes["severity"] == Severity.RESOLVED) is (attributes["kind"] == "RECOVERED")
+    assert (attributes["severity"] == AlertSeverity.RESOLVED) is (attributes["kind"] == "RECOVERED")
     assert len(subject_of(each)) <= 100
 
 

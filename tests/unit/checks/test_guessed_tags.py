@@ -69,11 +69,18 @@ def test_named_tag_that_never_existed_is_alerted(service: CheckingService) -> No
     assert result.reason == "upstream has no tag `named`; check its spelling"
 
 
-def test_selected_tag_that_a_person_names_and_upstream_never_had_is_not_said_to_be_lost(
+def test_tag_that_a_person_asks_for_and_upstream_never_had_is_neither_lost_nor_alerted(
     service: CheckingService,
 ) -> None:
-    (result,) = ask(service, "99", reason="manual")
-    assert (result.state, result.reason) == (State.GONE, "upstream has no tag `99`")
+    for _ in range(2):
+        (result,) = ask(service, "99", reason="manual")
+        assert (result.state, result.reason) == (State.GONE, "upstream has no tag `99`")
+    assert (service.alerts, service.outcomes.kinds) == ([], [])
+    service.upstream.serve(FIRST, f"{UPSTREAM}:99")
+    assert ask(service, "99", reason="manual")[0].state is State.MISSING
+    service.upstream.remove(f"{UPSTREAM}:99")
+    assert ask(service, "99", reason="manual")[0].reason == "upstream no longer has the tag"
+    assert service.alerts == ["GONE"]
 
 
 def test_selected_tag_that_is_gone_is_alerted(service: CheckingService) -> None:

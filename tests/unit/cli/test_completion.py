@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pullahead.cli.completion import Node, node_of
+from pullahead.cli.completion import CommandNode, node_of
 from pullahead.cli.main import main, make_parser
 
 # Tell bash that TAB was pressed after these words, and write what it would offer.
@@ -61,7 +61,7 @@ def test_bash_offers_what_may_follow(script: Path, words: list[str], expected: l
     assert offered(script, "pullahead", *words) == expected
 
 
-def nodes(node: Node) -> Iterator[Node]:
+def nodes(node: CommandNode) -> Iterator[CommandNode]:
     yield node
     for child in node.children:
         yield from nodes(child)

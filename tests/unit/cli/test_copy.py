@@ -119,10 +119,12 @@ def test_missing_login_fails(copies: Copies, docker_config: Path) -> None:
     assert copies.tags() == {}
 
 
-def test_wrong_login_is_not_shown(copies: Copies, docker_config: Path) -> None:
+def test_wrong_login_to_the_target_is_named_and_not_shown(copies: Copies, docker_config: Path) -> None:
     secret = base64.b64encode(b"AWS:s3cr3t").decode()
     docker_config.write_text(json.dumps({"auths": {copies.host: {"auth": secret}}}))
     failure = copies.copy().failure
+    assert "at the target failed: access denied (HTTP 401); sent as user AWS of " in failure
+    assert "Check that its password or token is still valid" in failure
     assert "s3cr3t" not in failure
     assert secret not in failure
 

@@ -1,11 +1,14 @@
 """`pullahead import`: a file in, rules out, and what is missing on stderr."""
 
+import io
+import sys
 from pathlib import Path
 
 import pytest
 
 from pullahead.cli.main import main
 from pullahead.rules.load import load_rules
+from pullahead.rules.problems import MAX_DOCUMENT_BYTES
 from tests.unit.cli.conftest import Ran
 
 REGSYNC = """\
@@ -81,6 +84,18 @@ def test_file_without_mirrors_is_converted_with_exit_code_zero(
     path = tmp_path / "regsync.yml"
     path.write_text("sync: []\n")
     assert ran(capsys, str(path)).code == 0
+
+
+def test_dash_reads_from_stdin(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.__dict__, "stdin", io.TextIOWrapper(io.BytesIO(REGSYNC.encode())))
+    assert ran(capsys, "-").out.startswith("# Imported from a file of regsync by `pullahead import -`.\n")
+
+
+def test_file_that_is_too_large_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "regsync.yml"
+    with path.open("wb") as file:
+        file.truncate(MAX_DOCUMENT_BYTES + 1)
+    assert f"is larger than {MAX_DOCUMENT_BYTES:,} bytes" in ran(capsys, str(path)).failure
 
 
 def test_file_that_is_not_utf8_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import pullahead
-from pullahead.cli.completion import Node, node_of
+from pullahead.cli.completion import CommandNode, node_of
 from pullahead.cli.main import COMMANDS, main, make_parser, parse_arguments, run_command
 from pullahead.cli.options import RegistryOptions, UsageError
 from pullahead.errors import AccessDeniedError, ConfigError, NotFoundError, RegistryUnavailableError, Side
@@ -144,7 +144,7 @@ def test_only_questions_about_staleness_end_with_three(capsys: pytest.CaptureFix
 
 
 def test_every_command_and_argument_has_help() -> None:
-    def missing(node: Node) -> list[str]:
+    def missing(node: CommandNode) -> list[str]:
         arguments = [
             f"{node.words} {argument.value or argument.flags}" for argument in node.arguments if not argument.help
         ]

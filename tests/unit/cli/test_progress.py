@@ -11,10 +11,10 @@ import pytest
 from pullahead.cli.progress import (
     BlobState,
     CopyCounter,
+    CopySnapshot,
+    Display,
     Draw,
     ProgressDisplay,
-    Snapshot,
-    View,
     blobs_to_show,
     open_bars,
     progress_line,
@@ -37,12 +37,12 @@ class Screen:
     """Notes what is drawn, and lets a test wait for the next drawing."""
 
     def __init__(self) -> None:
-        self.drawn: list[tuple[Snapshot, float]] = []
+        self.drawn: list[tuple[CopySnapshot, float]] = []
         self.is_open = False
         self.new = threading.Semaphore(0)
 
-    def view(self, first_seconds: float = 0.0, every_seconds: float = 0.001) -> View:
-        return View(self._open, first_seconds, every_seconds)
+    def view(self, first_seconds: float = 0.0, every_seconds: float = 0.001) -> Display:
+        return Display(self._open, first_seconds, every_seconds)
 
     @contextmanager
     def _open(self) -> Iterator[Draw]:
@@ -50,7 +50,7 @@ class Screen:
         yield self._draw
         self.is_open = False
 
-    def _draw(self, snapshot: Snapshot, seconds: float) -> None:
+    def _draw(self, snapshot: CopySnapshot, seconds: float) -> None:
         self.drawn.append((snapshot, seconds))
         self.new.release()
 
@@ -59,9 +59,9 @@ def state(seed: str, done: int = 0, outcome: Offered | None = None) -> BlobState
     return BlobState(Descriptor("application/octet-stream", digest_of(seed.encode()), 100), done, outcome)
 
 
-def snapshot(*blobs: BlobState, planned: int = 4) -> Snapshot:
+def snapshot(*blobs: BlobState, planned: int = 4) -> CopySnapshot:
     done = sum(blob.outcome is not None for blob in blobs)
-    return Snapshot(blobs, planned, done, 4 * MIB, 3 * MIB, 2_000_000)
+    return CopySnapshot(blobs, planned, done, 4 * MIB, 3 * MIB, 2_000_000)
 
 
 def blob(seed: str, size: int = 100) -> Descriptor:

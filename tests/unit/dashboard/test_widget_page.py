@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from pullahead.dashboard.mirror_rows import Settled, Snapshot
+from pullahead.dashboard.mirror_rows import SettledCount, Snapshot
 from pullahead.dashboard.page import ROWS_PER_PAGE, error_page, widget_page
 from pullahead.dashboard.widget_request import MAX_PREFIX_CHARACTERS, Theme, View, read_request
 from pullahead.mirrors.record import MirrorRecord, State, Transition
@@ -188,7 +188,7 @@ class TestOtherStates:
         assert calls(document) == [View()]
 
     def test_mirrors_that_were_not_read_are_counted(self) -> None:
-        document = shown(many(3), unread=1200, settled=Settled(NOW, 7000, 2))
+        document = shown(many(3), unread=1200, settled=SettledCount(NOW, 7000, 2))
         (alert,) = [each.text for each in document.elements if each.attributes.get("role") == "alert"]
         assert alert.startswith(
             "1,200 more mirrors are not fresh. Shown are the 3 that have not been fresh for longest;"

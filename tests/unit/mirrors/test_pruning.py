@@ -23,7 +23,7 @@ from pullahead.errors import (
 from pullahead.messages import ListRequest
 from pullahead.mirrors.missing import Missing, PruneReason
 from pullahead.mirrors.previous import KeptDigest
-from pullahead.mirrors.pruning import PrunePlan, Published, expired_previous, plan_pruning
+from pullahead.mirrors.pruning import PrunePlan, PublishedTag, expired_previous, plan_pruning
 from pullahead.mirrors.record import Record, RuleRecord, State
 from pullahead.oci import Digest, parse_digest
 from pullahead.rules.mirror_key import MirrorKey, RuleKey
@@ -42,8 +42,8 @@ BEGAN = FakeClock()()
 POLICY = Prune(deletes=True, at_most=0.2)
 
 
-def published(tag: str, missing: Missing | None = None, serves: Digest | None = None, **more: Any) -> Published:
-    return Published(published_record(tag, BEGAN, missing=missing, **more), serves or digest(tag))
+def published(tag: str, missing: Missing | None = None, serves: Digest | None = None, **more: Any) -> PublishedTag:
+    return PublishedTag(published_record(tag, BEGAN, missing=missing, **more), serves or digest(tag))
 
 
 class Days:
@@ -380,7 +380,7 @@ T = TypeVar("T")
 
 
 @st.composite
-def situations(draw: st.DrawFn) -> tuple[Rule, list[Published], RuleRecord, datetime]:
+def situations(draw: st.DrawFn) -> tuple[Rule, list[PublishedTag], RuleRecord, datetime]:
     """Draw a rule that names, pins and keeps, its tags with any evidence, a listing, and a time.
 
     Most is so that tags go but for one thing: else little would ever be due.
@@ -415,7 +415,7 @@ def situations(draw: st.DrawFn) -> tuple[Rule, list[Published], RuleRecord, date
 @settings(max_examples=150, deadline=None)
 @given(situations(), st.integers(0, 9).map(lambda number: number == 0), st.integers(0, 3))
 def test_nothing_goes_that_a_rule_a_pin_or_keep_previous_names(
-    drawn: tuple[Rule, list[Published], RuleRecord, datetime], paused: bool, pruned_today: int
+    drawn: tuple[Rule, list[PublishedTag], RuleRecord, datetime], paused: bool, pruned_today: int
 ) -> None:
     declared, found, listing, now = drawn
     known = rules(declared.named_mirrors, "r", declared)
@@ -423,7 +423,7 @@ def test_nothing_goes_that_a_rule_a_pin_or_keep_previous_names(
         known = replace(known, paused=frozenset({declared.name}))
     policy = Prune(deletes=True, at_most=0.5)
     plan = plan_pruning(declared, policy, listing, found, known, now, pruned_today)
-    by_key: dict[MirrorKey, Published] = {each.record.key: each for each in found}
+    by_key: dict[MirrorKey, PublishedTag] = {each.record.key: each for each in found}
     pins = {named.digest for named in declared.tags.renamed}
     kept: set[Digest] = set()
     for each in found:

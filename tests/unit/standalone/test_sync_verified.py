@@ -2,7 +2,7 @@
 
 import pytest
 
-from local.artifacts import Layer, make_artifact
+from local.artifacts import ArtifactLayer, make_artifact
 from pullahead.admission.signatures.cosign2 import SIMPLE_SIGNING
 from pullahead.cli.verify import prover
 from pullahead.mirrors.record import State
@@ -33,7 +33,7 @@ class Verified:
 
     def sign(self) -> None:
         layer = cosign2_keyed(payload(INDEX.digest, "ghcr.io/team/app"))
-        signature = make_artifact(None, [Layer(SIMPLE_SIGNING, layer.content, layer.annotations)])
+        signature = make_artifact(None, [ArtifactLayer(SIMPLE_SIGNING, layer.content, layer.annotations)])
         self.upstream.serve(signature, f"ghcr.io/team/app:{fallback_tag(INDEX.digest)}.sig")
 
     def look(self) -> RulesComparison:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pullahead.webhooks.http import RefusedWebhookError, WebhookRequest, read_webhook_request
-from pullahead.webhooks.payload import NamedTags
+from pullahead.webhooks.payload import WebhookTags
 from pullahead.webhooks.senders import SENDERS, sender_of
 from tests.fakes.webhooks import url_event
 
@@ -21,7 +21,7 @@ def call(sender: str, body: object, **headers: str) -> WebhookRequest:
     return read_webhook_request(url_event(f"/{sender}", body, **headers))
 
 
-def read(sender: str, body: object, **headers: str) -> NamedTags:
+def read(sender: str, body: object, **headers: str) -> WebhookTags:
     return SENDERS[sender].read(call(sender, body, **headers))
 
 

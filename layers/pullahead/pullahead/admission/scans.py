@@ -29,7 +29,7 @@ _DONE: Final = frozenset({"COMPLETE", "ACTIVE"})
 _BY_NAME: Final[Mapping[str, Severity]] = {each.value: each for each in Severity}
 
 
-class Finding(NamedTuple):
+class ScanFinding(NamedTuple):
     """One finding. `fixable` is None where the scan does not say whether there is a fix: as none of ECR's does."""
 
     name: str
@@ -47,7 +47,7 @@ class ImageScan(NamedTuple):
     status: str = ""
     completed_at: datetime | None = None
     pushed_at: datetime | None = None
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[ScanFinding, ...] = ()
     counts: Mapping[str, int] = {}
     is_truncated: bool = False
     trouble: str = ""
@@ -150,7 +150,7 @@ def judge_scans(images: Sequence[Digest], scans: Sequence[ImageScan], policy: Sc
     return Judgement(ScanVerdict.CLEAN, f"{len(images)} images scanned, {read} findings, none that the rule blocks")
 
 
-def is_blocking(finding: Finding, policy: ScanPolicy) -> bool:
+def is_blocking(finding: ScanFinding, policy: ScanPolicy) -> bool:
     """Tell whether a finding holds a digest. A severity that AWS does not document does, whatever the rule blocks."""
     if finding.name in policy.exempt or (policy.fixable_only and finding.fixable is False):
         return False

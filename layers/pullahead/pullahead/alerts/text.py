@@ -12,7 +12,7 @@ from pullahead.rules.mirror_key import RuleKey, Subject
 from pullahead.text import moment_text, one_line, span_text, without_links
 
 
-class Severity(StrEnum):
+class AlertSeverity(StrEnum):
     """What the reader should do, as a message attribute."""
 
     ACTION = "action"
@@ -30,7 +30,7 @@ class Words(NamedTuple):
     many: str
     next: str
     to_do: str
-    severity: Severity = Severity.ACTION
+    severity: AlertSeverity = AlertSeverity.ACTION
     over_one: str = "is fresh again"
     over_many: str = "are fresh again"
 
@@ -94,7 +94,7 @@ WORDS = {
         "were overwritten in ECR",
         "Pullahead restores what upstream serves.",
         "Find out who pushes to the repository (CloudTrail, PutImage), and allow only Pullahead to push.",
-        Severity.NOTICE,
+        AlertSeverity.NOTICE,
         over_one="was overwritten in ECR and is restored",
         over_many="were overwritten in ECR and are restored",
     ),
@@ -103,7 +103,7 @@ WORDS = {
         "cannot be pulled through ECR's pull through cache",
         "Pullahead copies the tag itself and keeps it fresh.",
         "Fix the pull through cache rule by the cause above: its credentials, its upstream, or a rate limit.",
-        Severity.NOTICE,
+        AlertSeverity.NOTICE,
         over_one="can be pulled through ECR's pull through cache again",
         over_many="can be pulled through ECR's pull through cache again",
     ),
@@ -120,7 +120,7 @@ WORDS = {
         "are pinned, and upstream has moved away from their digests",
         "ECR keeps serving the pinned digest. Pullahead does not report where upstream moves next.",
         "If you want what upstream serves, change the digest in the rules. If not, nothing.",
-        Severity.NOTICE,
+        AlertSeverity.NOTICE,
         over_one="is pinned to what upstream serves again, or is no longer pinned",
         over_many="are pinned to what upstream serves again, or are no longer pinned",
     ),
@@ -137,14 +137,14 @@ WORDS = {
         "had new digests that upstream took back while they were held",
         "The tag never served it. ECR goes on serving what was admitted before.",
         "If you pulled the digest from upstream elsewhere, find out why it was taken back.",
-        Severity.NOTICE,
+        AlertSeverity.NOTICE,
     ),
     AlertKind.RECOVERED: Words(
         "is fresh again",
         "are fresh again",
         "Checks continue as usual.",
         "Nothing.",
-        Severity.RESOLVED,
+        AlertSeverity.RESOLVED,
     ),
     AlertKind.RULES_BROKEN: Words(
         "cannot be used",
@@ -167,7 +167,7 @@ WORDS = {
         "are skipped: Pullahead may not pull from their upstreams",
         "All other rules are followed. ECR keeps serving what it has.",
         "Do what the cause says. `pullahead validate` says what rules need before they are deployed.",
-        Severity.NOTICE,
+        AlertSeverity.NOTICE,
         over_one="are followed",
         over_many="are followed",
     ),
@@ -193,14 +193,14 @@ WORDS = {
         "are no longer in the rules",
         "What was copied stays in ECR, but is no longer refreshed. Pullahead deletes the history in 7 days.",
         "If intended, nothing. Otherwise add it back within 7 days; its history is kept.",
-        Severity.NOTICE,
+        AlertSeverity.NOTICE,
     ),
     AlertKind.RECORD_DAMAGED: Words(
         "had a record that could not be read",
         "had records that could not be read",
         "Pullahead has checked again and recorded what it found. The history is lost, and open alerts may be repeated.",
         "Find out who else writes into the table of records (its PutItem and UpdateItem in CloudTrail's data events).",
-        Severity.NOTICE,
+        AlertSeverity.NOTICE,
     ),
 }
 
@@ -251,9 +251,9 @@ class Notice(NamedTuple):
         return str(self.members[0].mirror) if self.mirrors == 1 and self.about not in _ABOUT_PULLAHEAD else ""
 
     @property
-    def severity(self) -> Severity:
+    def severity(self) -> AlertSeverity:
         """What the reader should do."""
-        return Severity.RESOLVED if self.is_over else WORDS[self.about].severity
+        return AlertSeverity.RESOLVED if self.is_over else WORDS[self.about].severity
 
     @property
     def since(self) -> datetime:

@@ -42,7 +42,7 @@ class KmsPublicKeys:
                 answer = self._client.get_public_key(KeyId=key_id)
         except StorageError as error:
             if (advice := _FOR_GOOD.get(error_code(error))) is not None:
-                raise ConfigError(f"{error}. To verify by this key, {advice}.") from error
+                raise ConfigError(f"{str(error).rstrip('.')}. To verify by this key, {advice}.") from error
             raise
         if answer.get("KeyUsage") != "SIGN_VERIFY":
             raise ConfigError(f"the key {key_id} of KMS does not sign; name an asymmetric key with SIGN_VERIFY")

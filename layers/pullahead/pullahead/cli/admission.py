@@ -48,7 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     else:
         what = (
             "Never let a tag serve a digest, also if upstream serves it again. If the tag serves it now, it goes back "
-            "to what it may serve. `pullahead admit` takes the rejection back."
+            "to what it may serve; if there is nothing, ECR keeps serving it until you delete the tag there. "
+            "`pullahead admit` takes the rejection back."
         )
         describe(parser, what, "reject mirror/python:3.13@sha256:... --reason 'compromised, see the incident'")
     parser.add_argument(

@@ -20,13 +20,13 @@ class Argument(NamedTuple):
     is_repeatable: bool
 
 
-class Node(NamedTuple):
+class CommandNode(NamedTuple):
     """The program, a command or an action: the words that lead to it, and what may follow."""
 
     path: tuple[str, ...]
     summary: str
     arguments: tuple[Argument, ...]
-    children: "tuple[Node, ...]"
+    children: "tuple[CommandNode, ...]"
 
     @property
     def words(self) -> str:
@@ -71,10 +71,10 @@ def run(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def node_of(parser: argparse.ArgumentParser, path: tuple[str, ...] = (), summary: str = "") -> Node:
+def node_of(parser: argparse.ArgumentParser, path: tuple[str, ...] = (), summary: str = "") -> CommandNode:
     """Read what a parser accepts."""
     arguments: list[Argument] = []
-    children: list[Node] = []
+    children: list[CommandNode] = []
     for action in parser._actions:  # noqa: SLF001 - argparse offers no other way
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
             summaries = {choice.dest: choice.help or "" for choice in action._get_subactions()}  # noqa: SLF001
@@ -87,16 +87,16 @@ def node_of(parser: argparse.ArgumentParser, path: tuple[str, ...] = (), summary
             choices = tuple(action.choices or ())
             is_repeatable = isinstance(action, argparse._AppendAction) or action.nargs == "*"  # noqa: SLF001
             arguments.append(Argument(tuple(action.option_strings), action.help or "", value, choices, is_repeatable))
-    return Node(path, summary, tuple(arguments), tuple(children))
+    return CommandNode(path, summary, tuple(arguments), tuple(children))
 
 
-def _nodes(node: Node) -> Iterator[Node]:
+def _nodes(node: CommandNode) -> Iterator[CommandNode]:
     yield node
     for child in node.children:
         yield from _nodes(child)
 
 
-def _bash(program: Node) -> str:
+def _bash(program: CommandNode) -> str:
     nodes = list(_nodes(program))
     paths = "|".join(f'"{node.words}"' for node in nodes if node.path)
     file_options = [f'"{node.words} {flag}"' for node in nodes for flag in _flags(node, _FILE)]
@@ -134,14 +134,14 @@ _pullahead() {{
 complete -F _pullahead pullahead"""
 
 
-def _flags(node: Node, value: str = "") -> Iterator[str]:
+def _flags(node: CommandNode, value: str = "") -> Iterator[str]:
     """List the flags of options that take a value, and which: files, or (by default) all others."""
     for option in node.options:
         if option.value and (option.value == _FILE) is (value == _FILE):
             yield from option.flags
 
 
-def _zsh(program: Node) -> str:
+def _zsh(program: CommandNode) -> str:
     functions = "\n\n".join(_zsh_function(node) for node in _nodes(program))
     return f"""\
 #compdef pullahead
@@ -155,7 +155,7 @@ else
 fi"""
 
 
-def _zsh_function(node: Node) -> str:
+def _zsh_function(node: CommandNode) -> str:
     specifications = [_zsh_specification(argument) for argument in node.arguments]
     if not node.children:
         return "\n".join((f"{_zsh_name(node)}() {{", f"    _arguments {_continued(specifications)}", "}"))
@@ -183,7 +183,7 @@ def _zsh_function(node: Node) -> str:
 }}"""
 
 
-def _zsh_name(node: Node) -> str:
+def _zsh_name(node: CommandNode) -> str:
     return "_".join(("_pullahead", *node.path))
 
 
@@ -206,7 +206,7 @@ def _continued(parts: list[str]) -> str:
     return " \\\n        ".join(parts)
 
 
-def _fish(program: Node) -> str:
+def _fish(program: CommandNode) -> str:
     nodes = list(_nodes(program))
     paths = " ".join(f"'{node.words}'" for node in nodes if node.path)
     lines = "\n".join(line for node in nodes for line in _fish_lines(node))
@@ -227,7 +227,7 @@ complete -c pullahead -f
 {lines}"""
 
 
-def _fish_lines(node: Node) -> Iterator[str]:
+def _fish_lines(node: CommandNode) -> Iterator[str]:
     condition = f"__pullahead_at {node.words}".rstrip()
     at = f"complete -c pullahead -n '{condition}'"
     for child in node.children:

@@ -21,7 +21,7 @@ from pullahead.cli.output import DONE, FAILED, say, write_result
 from pullahead.cli.progress import CopyCounter, ProgressDisplay, view_for
 from pullahead.cli.registries import Registries
 from pullahead.clock import wait_after_breaks
-from pullahead.errors import PullaheadError, RegistryError, Side
+from pullahead.errors import NotVerifiedError, PullaheadError, RegistryError, Side
 from pullahead.layouts.names import LayoutRepository, Transport, complete_source, parse_location
 from pullahead.messages import ReferrersOutcome
 from pullahead.oci import Digest, Reference, Repository
@@ -73,10 +73,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--trust-root", metavar="FILE", type=parsed_by(parse_file), help="With --verify: as of `pullahead verify`"
     )
     add_registry_options(parser)
-
-
-class NotVerifiedError(PullaheadError):
-    """An image is not signed as demanded, and is not copied."""
 
 
 def run(arguments: argparse.Namespace) -> int:

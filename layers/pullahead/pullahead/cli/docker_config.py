@@ -97,7 +97,9 @@ class DockerConfig:
             return _Config(auths=msgspec.Raw(content)) if self._is_old else go_json.decode(content, _Config)
         except go_json.INVALID:
             # The error's text may quote a secret.
-            raise ConfigError(f"{self._path} is not a valid docker configuration") from None
+            raise ConfigError(
+                f"{self._path} is not a valid docker configuration: it is to be a JSON object; repair or remove it"
+            ) from None
 
     def _read(self, auths: msgspec.Raw, repository: Repository) -> Credential | None:
         try:

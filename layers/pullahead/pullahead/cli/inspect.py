@@ -110,7 +110,7 @@ class Referrers(NamedTuple):
         return frozenset([*(each.descriptor.digest for each in self.listed), *by_tag])
 
 
-class Node(NamedTuple):
+class ManifestNode(NamedTuple):
     """One manifest. `manifest` is None if an index names it and the registry does not have it."""
 
     descriptor: Descriptor
@@ -124,7 +124,7 @@ class Tree(NamedTuple):
     """A root and every manifest below it, each once."""
 
     root: Descriptor
-    nodes: dict[Digest, Node]
+    nodes: dict[Digest, ManifestNode]
 
     @property
     def blobs(self) -> tuple[Descriptor, ...]:
@@ -166,7 +166,7 @@ def read_tree(reference: Reference, root: RawManifest, registry: ReadsManifests)
 
 def _read_nodes(
     reference: Reference, root: RawManifest, registry: ReadsManifests, pool: ThreadPoolExecutor
-) -> dict[Digest, Node]:
+) -> dict[Digest, ManifestNode]:
     level = [_node(reference, root)]
     nodes = {root.descriptor.digest: level[0]}
     for _ in range(_MAX_DEPTH):
@@ -181,7 +181,9 @@ def _read_nodes(
     raise _failed(ResponseTooLargeError, f"its indexes are nested more than {_MAX_DEPTH} deep", reference)
 
 
-def _children(reference: Reference, level: Iterable[Node], nodes: dict[Digest, Node]) -> list[Descriptor]:
+def _children(
+    reference: Reference, level: Iterable[ManifestNode], nodes: dict[Digest, ManifestNode]
+) -> list[Descriptor]:
     children = (child for node in level if node.manifest is not None for child in node.manifest.children)
     new = {child.digest: child for child in children if child.digest not in nodes}
     if len(nodes) + len(new) > _MAX_MANIFESTS:
@@ -189,16 +191,16 @@ def _children(reference: Reference, level: Iterable[Node], nodes: dict[Digest, N
     return list(new.values())
 
 
-def _check_size(reference: Reference, nodes: dict[Digest, Node]) -> None:
+def _check_size(reference: Reference, nodes: dict[Digest, ManifestNode]) -> None:
     if sum(node.descriptor.size for node in nodes.values() if node.manifest is not None) > _MAX_BYTES:
         raise _failed(ResponseTooLargeError, f"its manifests have more than {_MAX_BYTES} bytes together", reference)
 
 
-def _read_node(reference: Reference, child: Descriptor, registry: ReadsManifests) -> Node:
+def _read_node(reference: Reference, child: Descriptor, registry: ReadsManifests) -> ManifestNode:
     try:
         return _node(reference, registry.get_manifest(reference.at(child.digest)))
     except NotFoundError:  # an index may name platforms that were not copied with it
-        return Node(child, None, "", {}, Referrers())
+        return ManifestNode(child, None, "", {}, Referrers())
 
 
 def _referrers(reference: Reference, digest: Digest, registry: ReadsManifests) -> Referrers:
@@ -228,7 +230,7 @@ def compare_referrers(tree: Tree, copy: Reference, registry: ReadsManifests) -> 
         return [_sides(node, other) for node, other in zip(subjects, there, strict=True)]
 
 
-def _sides(node: Node, other: Referrers) -> Sides:
+def _sides(node: ManifestNode, other: Referrers) -> Sides:
     own, theirs = node.referrers.names, other.names
     error = node.referrers.error or other.error
     return Sides(
@@ -260,14 +262,14 @@ def sides_document(copy: Reference, sides: Sequence[Sides]) -> dict[str, Any]:
     return {"reference": str(copy), "referrers": [each._asdict() | {"error": each.error or None} for each in sides]}
 
 
-def _node(reference: Reference, raw: RawManifest) -> Node:
+def _node(reference: Reference, raw: RawManifest) -> ManifestNode:
     try:
         manifest = parse_manifest(raw.content, raw.descriptor.media_type)
         document = msgspec.json.decode(raw.content, type=_Document)
     except (InvalidManifestError, msgspec.DecodeError) as error:
         raise _failed(UnsupportedMediaTypeError, str(error), reference.at(raw.descriptor.digest)) from error
     platforms = {Digest(child.digest): _platform_text(child.platform) for child in document.manifests or ()}
-    return Node(raw.descriptor, manifest, document.artifact_type or "", platforms, Referrers())
+    return ManifestNode(raw.descriptor, manifest, document.artifact_type or "", platforms, Referrers())
 
 
 def _platform_text(platform: _Platform | None) -> str:
@@ -325,7 +327,7 @@ def _safe_line(line: str) -> str:
     return " " * depth + one_line(line)
 
 
-def _head(node: Node, platform: str) -> str:
+def _head(node: ManifestNode, platform: str) -> str:
     descriptor = node.descriptor
     kind = "index" if descriptor.media_type in media_types.INDEXES else "manifest"
     words = [kind, descriptor.digest, platform, node.artifact_type, size_text(descriptor.size), descriptor.media_type]
@@ -338,7 +340,7 @@ def _kind(referrer: Referrer) -> str:
     return referrer.artifact_type or referrer.descriptor.media_type
 
 
-def _node_document(tree: Tree, node: Node) -> dict[str, Any]:
+def _node_document(tree: Tree, node: ManifestNode) -> dict[str, Any]:
     manifest = node.manifest
     document: dict[str, Any] = {**_descriptor(node.descriptor), "present": manifest is not None}
     platforms = {

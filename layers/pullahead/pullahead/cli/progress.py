@@ -30,7 +30,7 @@ class BlobState(NamedTuple):
     outcome: Offered | None
 
 
-class Snapshot(NamedTuple):
+class CopySnapshot(NamedTuple):
     """The whole copy at one moment. `blobs` are those that were started, in that order."""
 
     blobs: tuple[BlobState, ...]
@@ -71,13 +71,13 @@ class CopyCounter:
         with self._lock:
             self._started.setdefault(blob.digest, _StartedBlob(blob)).outcome = what
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> CopySnapshot:
         """Add up everything so far."""
         with self._lock:
             started = [(each.blob, each.bytes_sent, each.outcome) for each in self._started.values()]
             planned = self._planned
         states = tuple(BlobState(blob, _bytes_done(blob, sent, outcome), outcome) for blob, sent, outcome in started)
-        return Snapshot(
+        return CopySnapshot(
             blobs=states,
             blobs_planned=len(planned),
             blobs_done=sum(state.outcome is not None for state in states),
@@ -92,11 +92,11 @@ def _bytes_done(blob: Descriptor, sent: int, outcome: Offered | None) -> int:
     return blob.size if outcome is not None else min(sent, blob.size)
 
 
-Draw = Callable[[Snapshot, float], None]
+Draw = Callable[[CopySnapshot, float], None]
 """Draws a snapshot; the number is the seconds since the copy began."""
 
 
-class View(NamedTuple):
+class Display(NamedTuple):
     """A kind of display: how it is opened, when it is first drawn, and how often after that."""
 
     open: Callable[[], AbstractContextManager[Draw]]
@@ -107,7 +107,7 @@ class View(NamedTuple):
 class ProgressDisplay:
     """Draws a counter from a thread of its own while the context is open."""
 
-    def __init__(self, counter: CopyCounter, view: View, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, counter: CopyCounter, view: Display, clock: Callable[[], float] = time.monotonic) -> None:
         self._counter, self._view, self._clock = counter, view, clock
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -133,14 +133,14 @@ class ProgressDisplay:
                     return
 
 
-def view_for(stream: TextIO) -> View:
+def view_for(stream: TextIO) -> Display:
     """Choose bars for a terminal, else lines."""
     if stream.isatty():
-        return View(lambda: open_bars(stream), first_seconds=0.3, every_seconds=0.2)
-    return View(lambda: _open_lines(stream), first_seconds=5.0, every_seconds=5.0)
+        return Display(lambda: open_bars(stream), first_seconds=0.3, every_seconds=0.2)
+    return Display(lambda: _open_lines(stream), first_seconds=5.0, every_seconds=5.0)
 
 
-def progress_line(snapshot: Snapshot, seconds: float) -> str:
+def progress_line(snapshot: CopySnapshot, seconds: float) -> str:
     """Describe a snapshot in one line."""
     if not snapshot.blobs_planned:
         return f"reading manifests, {seconds:.0f} s"
@@ -151,7 +151,7 @@ def progress_line(snapshot: Snapshot, seconds: float) -> str:
 
 @contextmanager
 def _open_lines(stream: TextIO) -> Iterator[Draw]:
-    def draw(snapshot: Snapshot, seconds: float) -> None:
+    def draw(snapshot: CopySnapshot, seconds: float) -> None:
         stream.write(f"pullahead: {progress_line(snapshot, seconds)}\n")
         stream.flush()
 
@@ -185,7 +185,7 @@ class _Bars:
         self._total = progress.add_task("total".ljust(12), total=None, note="")
         self._tasks: dict[Digest, TaskID] = {}
 
-    def draw(self, snapshot: Snapshot, seconds: float) -> None:
+    def draw(self, snapshot: CopySnapshot, seconds: float) -> None:
         shown = blobs_to_show(snapshot.blobs)
         for digest in self._tasks.keys() - {state.blob.digest for state in shown}:
             self._progress.remove_task(self._tasks.pop(digest))

@@ -28,7 +28,7 @@ from pullahead.rules.signature_policy import (
 
 if TYPE_CHECKING:
     from pullahead.admission.signatures.trust_root import TrustRoot
-    from pullahead.admission.signatures.verdict import Verdict
+    from pullahead.admission.signatures.verdict import SignatureVerdict
     from pullahead.refresh.verify_signatures import Prove
 
 _PACKAGES: Final = ("cryptography", "sigstore")
@@ -128,7 +128,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def verify_reference(
     reference: Reference, registry: CopySource, policy: SignaturePolicy, trust_root: Path | None
-) -> tuple[Reference, "Verdict"]:
+) -> tuple[Reference, "SignatureVerdict"]:
     """Verify what a reference names now; returns it by digest, with the verdict.
 
     Raises ConfigError where the packages are missing, a key is none, or the trust root is none; RegistryError where the
@@ -150,7 +150,7 @@ def verify_reference(
 def prover(registry: CopySource, find: Callable[[str], object] = find_spec) -> "Prove":
     """Make what verifies images of a registry by the shipped trust root, or says which packages are missing."""
 
-    def prove(image: Reference, policy: SignaturePolicy) -> "Verdict":
+    def prove(image: Reference, policy: SignaturePolicy) -> "SignatureVerdict":
         require_packages(find)
         from pullahead.admission.signatures.prove import ProveSignatures  # noqa: PLC0415 - not everybody has its packages
 
@@ -235,13 +235,13 @@ def _parse_repository(text: str) -> Repository:
     return parse_reference(text, default_tag=None).repository
 
 
-def verdict_text(image: Reference, verdict: "Verdict") -> str:
+def verdict_text(image: Reference, verdict: "SignatureVerdict") -> str:
     """Write a verdict for people: the outcome with its reason, and each thing that was looked at."""
     lines = [str(image), f"{verdict.outcome}: {verdict.reason}"]
     return "\n".join([*lines, *(f"  {each.finding}: {each}" for each in verdict.evidence)])
 
 
-def verdict_document(image: Reference, verdict: "Verdict") -> dict[str, Any]:
+def verdict_document(image: Reference, verdict: "SignatureVerdict") -> dict[str, Any]:
     """Describe a verdict as JSON."""
     return {
         "reference": str(image),

@@ -220,10 +220,10 @@ def _rule_text(key: MirrorKey, known: MirrorFacts, rules: Rules) -> str:
 
 def _upstream_text(record: MirrorRecord) -> str:
     before = f"; it last served {record.upstream_digest}" if record.upstream_digest is not None else ""
-    if record.state is State.GONE and record.was_never_found:
+    if record.state is State.GONE and not record.was_seen:
         return f"{parse_reference(record.upstream).repository} {absence_text(record).removeprefix('upstream ')}"
     if record.state is State.GONE:
-        return f"{record.upstream} {absence_text(record).removeprefix('upstream ')}{before}"
+        return f"{record.upstream} no longer has the tag{before}"
     if record.state is State.UNKNOWN:
         return f"{(record.error or 'not checked').rstrip('.')}{before}"
     current = record.admission.current if record.admission is not None else None
@@ -300,7 +300,8 @@ def _admission_steps(record: MirrorRecord, mirror: Mirror | None, now: datetime)
     steps = [Step("admission", text)]
     if seen is None:
         return steps
-    steps += [Step("waits", line) for line in waiting_lines(seen, policy, now)]
+    served = record.upstream_digest if record.published_digest is not None and record.serves_what_it_may else None
+    steps += [Step("waits", line) for line in _waiting_lines(seen, policy, served, now)]
     if record.waiting is not None and record.waiting.reported:
         steps.append(Step("reported", f"the tag is not held: {record.waiting.text}, if the rule enforced it"))
     for each in reversed(seen.taken_back[-_MOST_TAKEN_BACK:]):
@@ -319,14 +320,18 @@ def _signers_text(policy: SignaturePolicy) -> str:
     return one_line(f"verify: signed by {signers}{attested}", _MAX_SIGNERS_CHARACTERS)
 
 
-def waiting_lines(seen: SeenDigests, policy: AdmissionPolicy, now: datetime) -> list[str]:
-    """Say of each digest that is newer than what may be served, newest first, what each gate says of it."""
+def _waiting_lines(seen: SeenDigests, policy: AdmissionPolicy, served: Digest | None, now: datetime) -> list[str]:
+    """Say of each digest that is newer than what may be served, newest first, what each gate says of it.
+
+    `served` is the one that the tag serves, where the rule only reports.
+    """
     after = seen.seen[(seen.last_admitted + 1 if seen.last_admitted is not None else 0) :]
     lines = []
     for each in reversed(after[-_MOST_WAITING:]):
         ages = f"first seen at {moment_text(each.first_at)}, {span_text(each.age(now))} ago"
         left = "" if each.replaced_at is None else f", replaced upstream at {moment_text(each.replaced_at)}"
         copied = "its bytes are in ECR" if each.copied else "its bytes are not in ECR yet"
+        copied = "the tag serves it" if each.digest == served else copied
         lines.append(f"{each.digest}: {ages}{left}; {copied}; {_gates_text(each, seen, policy, now)}")
     return lines
 
@@ -470,7 +475,8 @@ def _next_text(record: MirrorRecord, known: MirrorFacts, now: datetime) -> str:
         what = "follows" if known.mirror is None else "selects"
         stays = "its copy stays in ECR" if record.missing is None else "ECR has its copy: see `pruning`"
         copy = stays if record.published_digest is not None else "ECR has no copy"
-        return f"nothing: no rule {what} it any more; {copy}{forgotten}"
+        again = "" if record.was_only_asked_for else " any more"
+        return f"nothing: no rule {what} it{again}; {copy}{forgotten}"
     if known.skipped:
         return f"{_SKIPPED}; {_served_text(record)}"
     if known.is_paused:

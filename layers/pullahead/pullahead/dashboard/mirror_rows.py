@@ -87,7 +87,7 @@ def longest_unfresh(records: Sequence[Record]) -> Record | None:
     return min(waiting, key=lambda record: (unfresh_since(record) or record.since, str(record.key)), default=None)
 
 
-class Settled(NamedTuple):
+class SettledCount(NamedTuple):
     """How many mirrors are fresh, or left deleted, where they are only counted: when, and by the last full scan."""
 
     at: datetime | None  # None: no scan has ended yet
@@ -95,7 +95,7 @@ class Settled(NamedTuple):
     deleted: int = 0
 
     @classmethod
-    def of(cls, scan: RecordScan | None) -> "Settled":
+    def of(cls, scan: RecordScan | None) -> "SettledCount":
         """Take the counts of a scan."""
         return cls(None) if scan is None else cls(scan.ended_at, scan.fresh, scan.deleted)
 
@@ -110,7 +110,7 @@ class Snapshot(NamedTuple):
     last_check: datetime | None
     now: datetime
     transitions: Sequence[Transition] = ()
-    settled: Settled | None = None
+    settled: SettledCount | None = None
     unread: int = 0  # records that are not fresh, either, and were not read
     newer: int = 0  # records that only a newer version of Pullahead can read
     damaged: int = 0  # records that cannot be read

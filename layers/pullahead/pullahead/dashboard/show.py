@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from pullahead.dashboard.heat_map import DAYS
-from pullahead.dashboard.mirror_rows import Settled, Snapshot
+from pullahead.dashboard.mirror_rows import SettledCount, Snapshot
 from pullahead.dashboard.page import error_page, widget_page
 from pullahead.dashboard.widget_request import DOCUMENTATION, read_request
 from pullahead.errors import StorageError
@@ -57,7 +57,7 @@ def take_snapshot(records: RecordStore, now: datetime) -> Snapshot:
     del read[MAX_SHOWN:]
     unfresh = [each for each in read if isinstance(each, Record) and each.expires_at is None]
     unfresh = [record for record in unfresh if record.state not in SETTLED]
-    return _snapshot(unfresh, read, last_check, now)._replace(settled=Settled.of(scan), unread=max(0, unread))
+    return _snapshot(unfresh, read, last_check, now)._replace(settled=SettledCount.of(scan), unread=max(0, unread))
 
 
 def _snapshot(

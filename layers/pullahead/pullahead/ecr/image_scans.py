@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from pullahead.admission.scans import MAX_FINDINGS, Finding, ImageScan
+from pullahead.admission.scans import MAX_FINDINGS, ImageScan, ScanFinding
 from pullahead.ecr.errors import code_of, translated
 from pullahead.errors import AccessDeniedError, ManifestRefusedError, NotFoundError
 from pullahead.oci import Digest
@@ -127,7 +127,7 @@ class EcrImageScans:
 
 
 def _scan_of(image: Digest, status: str, pages: "Sequence[Any]") -> ImageScan:
-    completed_at, counts, findings = None, dict[str, int](), list[Finding]()
+    completed_at, counts, findings = None, dict[str, int](), list[ScanFinding]()
     for page in pages:
         found = page.get("imageScanFindings")
         if found is None:
@@ -150,14 +150,14 @@ def _scan_of(image: Digest, status: str, pages: "Sequence[Any]") -> ImageScan:
     )
 
 
-def _basic(finding: Mapping[str, Any]) -> Finding:
-    return Finding(finding.get("name", ""), finding.get("severity", ""))
+def _basic(finding: Mapping[str, Any]) -> ScanFinding:
+    return ScanFinding(finding.get("name", ""), finding.get("severity", ""))
 
 
-def _enhanced(finding: Mapping[str, Any]) -> Finding:
+def _enhanced(finding: Mapping[str, Any]) -> ScanFinding:
     name = finding.get("packageVulnerabilityDetails", {}).get("vulnerabilityId", "") or finding.get("title", "")
     fix = {"YES": True, "PARTIAL": True, "NO": False}.get(finding.get("fixAvailable", ""))
-    return Finding(name, finding.get("severity", ""), fix)
+    return ScanFinding(name, finding.get("severity", ""), fix)
 
 
 def _images(finding: Mapping[str, Any]) -> Iterator[Any]:

@@ -73,7 +73,7 @@ class _Version(msgspec.Struct, rename="camel"):
     image_layout_version: str
 
 
-class Entry(msgspec.Struct, frozen=True, rename="camel"):
+class LayoutEntry(msgspec.Struct, frozen=True, rename="camel"):
     """An entry of index.json."""
 
     media_type: str
@@ -94,7 +94,7 @@ class Entry(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class _Index(msgspec.Struct):
-    manifests: list[Entry] | None = None
+    manifests: list[LayoutEntry] | None = None
 
 
 class OciLayoutSource:
@@ -165,7 +165,7 @@ class OciLayoutSource:
         inquiry = Inquiry("reading the blob", f"{repository}@{blob.digest}")
         raise inquiry.error(AccessDeniedError, "foreign layers of a layout are not downloaded")
 
-    def entries(self, inquiry: Inquiry) -> list[Entry]:
+    def entries(self, inquiry: Inquiry) -> list[LayoutEntry]:
         """Read index.json, after the version of the layout."""
         self._check_version(inquiry)
         return parse_index(inquiry, self._read(INDEX_FILE, MAX_INDEX_BYTES, inquiry))
@@ -177,7 +177,7 @@ class OciLayoutSource:
             raise inquiry.error(NotFoundError, f"it is no OCI layout: it has no file {VERSION_FILE}") from None
         check_version(inquiry, content)
 
-    def _find(self, reference: Reference, inquiry: Inquiry) -> Entry:
+    def _find(self, reference: Reference, inquiry: Inquiry) -> LayoutEntry:
         entries = self.entries(inquiry)
         if reference.tag is not None:
             entries = [entry for entry in entries if entry.is_named(reference.tag)]
@@ -240,7 +240,7 @@ def blob_name(inquiry: Inquiry, digest: Digest) -> str:
     return f"blobs/{algorithm}/{encoded}"
 
 
-def parse_index(inquiry: Inquiry, content: bytes) -> list[Entry]:
+def parse_index(inquiry: Inquiry, content: bytes) -> list[LayoutEntry]:
     """Parse index.json. Raises UnsupportedMediaTypeError."""
     media_type_of(inquiry, media_types.OCI_INDEX, content)  # which refuses what readers take for different things
     try:

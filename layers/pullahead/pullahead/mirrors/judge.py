@@ -441,6 +441,8 @@ def _due_alert(record: MirrorRecord, alert_after: timedelta, now: datetime) -> A
         # Upstream may answer at the next look.
         is_retried = record.waiting is not None and record.waiting.because is HeldReason.UNVERIFIED
         return None if is_decided or (is_retried and now - record.since < alert_after) else AlertKind.HELD
+    if record.state is State.GONE and record.was_only_asked_for:
+        return None  # who asked is told by the command
     if record.state is State.GONE:
         # Version 0.1 had one kind for both.
         is_new_kind = record.was_never_found and AlertKind.GONE not in record.alerted

@@ -130,7 +130,7 @@ def _why_refreshed(before: MirrorRecord | None, after: MirrorRecord) -> OutcomeR
 def _fell_behind(before: MirrorRecord | None, after: MirrorRecord, rule: str, now: datetime) -> Iterator[OutcomeEvent]:
     """Report that a mirror fell behind, or is gone: once, though it may be UNKNOWN or BLOCKED in between."""
     was = _last_copy_state(before)
-    if after.state is State.GONE and was is not State.GONE:
+    if after.state is State.GONE and was is not State.GONE and not after.was_only_asked_for:
         why = OutcomeReason.NEVER_FOUND if after.was_never_found else OutcomeReason.GONE_UPSTREAM
         yield _event(OutcomeKind.GONE, why, after, rule, now, since=after.since)
     if _is_behind(after.state, after) and not _is_behind(was, after):

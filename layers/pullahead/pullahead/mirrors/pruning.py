@@ -34,7 +34,7 @@ _SOUND_FOR = timedelta(days=1)  # a listing that has only just recovered may be 
 _DAY = timedelta(days=1)
 
 
-class Published(NamedTuple):
+class PublishedTag(NamedTuple):
     """A tag in ECR that a rule has published: its record, and what ECR serves under it now."""
 
     record: MirrorRecord
@@ -59,7 +59,7 @@ def plan_pruning(
     rule: Rule,
     policy: Prune,
     listing: Record | None,
-    tags: Sequence[Published],
+    tags: Sequence[PublishedTag],
     rules: Rules,
     now: datetime,
     pruned_today: int = 0,
@@ -124,7 +124,7 @@ def _turn(missing: Missing | None) -> tuple[bool, datetime, datetime]:
     return missing.left_at is not None, missing.left_at or missing.since, missing.since
 
 
-def _doubt(rule: Rule, listing: Record | None, tags: Sequence[Published], rules: Rules, now: datetime) -> str | None:
+def _doubt(rule: Rule, listing: Record | None, tags: Sequence[PublishedTag], rules: Rules, now: datetime) -> str | None:
     """Return why the listing of a rule proves nothing about what is missing."""
     if rule.source is not Source.FILE or rule.on_demand is not None or not rule.tags.patterns or rule.is_namespace:
         return "the rule does not choose tags of one repository by patterns"
@@ -139,7 +139,7 @@ def _doubt(rule: Rule, listing: Record | None, tags: Sequence[Published], rules:
     return _why_suspicious(rule, listing, tags)
 
 
-def _why_suspicious(rule: Rule, listing: RuleRecord, tags: Sequence[Published]) -> str | None:
+def _why_suspicious(rule: Rule, listing: RuleRecord, tags: Sequence[PublishedTag]) -> str | None:
     """Say so where a listing is without most of the tags that it had, though the rule would choose them.
 
     What the rule no longer chooses, since it was changed or by `newest`, says nothing about the listing. What is found
@@ -176,7 +176,7 @@ def _is_followed(record: MirrorRecord, rule: Rule, listing: RuleRecord) -> bool:
     return rule.tags.is_named(record.key.tag) or tag in listing.followed
 
 
-def _next(each: Published, rule: Rule, listing: Record | None, now: datetime) -> Missing | None:
+def _next(each: PublishedTag, rule: Rule, listing: Record | None, now: datetime) -> Missing | None:
     """Count another day on which a tag is missing; one on which it is not begins anew."""
     if not isinstance(listing, RuleRecord) or _is_followed(each.record, rule, listing):
         return None
@@ -202,7 +202,7 @@ def _keeping(records: Iterable[MirrorRecord], rule: Rule, rules: Rules, now: dat
     return frozenset(each.digest for some in kept for each in some)
 
 
-def _named_by(each: Published, rule: Rule, keeping: frozenset[Digest], rules: Rules) -> str | None:
+def _named_by(each: PublishedTag, rule: Rule, keeping: frozenset[Digest], rules: Rules) -> str | None:
     """Return what still names a tag, or what it serves; or why it is not Pullahead's own."""
     record, served = each.record, each.served
     key, last = record.key, record.last_refresh.digest if record.last_refresh is not None else None

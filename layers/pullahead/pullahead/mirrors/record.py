@@ -293,6 +293,11 @@ class MirrorRecord(Record, frozen=True):
         return self.upstream_digest is not None or served is not None or self.admission is not None
 
     @property
+    def was_only_asked_for(self) -> bool:
+        """Whether a person had a tag checked that a pattern fits, and that is not known to have ever been there."""
+        return self.was_listed and not self.was_seen and self.trigger is Trigger.MANUAL
+
+    @property
     def serves_what_it_may(self) -> bool:
         """Whether ECR serves what it should, though something newer may wait."""
         if self.state in WAITING:

@@ -38,7 +38,7 @@ class NeedFinder:
         self._rules, self._load_listings = rules, load_listings
         self._rule_names = frozenset(rule.name for rule in rules.rules)
         self._rule_keys = frozenset(RuleKey(rule.repository, rule.name) for rule in rules.rules)
-        self._repositories: dict[str, _Repository] = {}
+        self._repositories: dict[str, _RepositoryRules] = {}
         self._selected: dict[RuleKey, frozenset[str] | None] = {}
 
     def __call__(self, records: Sequence[Record]) -> list[Need]:
@@ -86,10 +86,10 @@ class NeedFinder:
         found = ((rule, published_from(template, key.tag)) for rule, template in repository.selecting)
         return [(rule, tag) for rule, tag in found if tag is not None]
 
-    def _of(self, name: str) -> "_Repository":
+    def _of(self, name: str) -> "_RepositoryRules":
         if name not in self._repositories:
             rules = self._rules.rules_of(name)
-            self._repositories[name] = _Repository(
+            self._repositories[name] = _RepositoryRules(
                 frozenset(rule.name for rule in rules),
                 frozenset(each.target for rule in rules for each in rule.tags.named),
                 tuple(
@@ -118,7 +118,7 @@ class NeedFinder:
         self._selected.update((rule, _usable_selection(listings.get(rule))) for rule in needed)
 
 
-class _Repository(NamedTuple):
+class _RepositoryRules(NamedTuple):
     """What the rules say of one repository."""
 
     rules: frozenset[str]

@@ -109,7 +109,7 @@ def _decode(content: bytes) -> _Wire:
 # --- The index under a fallback tag -----------------------------------------------------------------------------------
 
 
-class _Entry(msgspec.Struct):
+class _IndexEntry(msgspec.Struct):
     digest: str
 
 
@@ -166,6 +166,6 @@ def _entries(content: bytes) -> list[msgspec.Raw]:
 
 def _digests(entries: Iterable[msgspec.Raw]) -> list[str]:
     try:
-        return [msgspec.json.decode(entry, type=_Entry).digest for entry in entries]
+        return [msgspec.json.decode(entry, type=_IndexEntry).digest for entry in entries]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidManifestError(f"invalid index: {error}") from error

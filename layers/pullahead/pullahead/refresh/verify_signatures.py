@@ -6,7 +6,7 @@ decides by the evidence in the record.
 
 from collections.abc import Callable
 
-from pullahead.admission.signatures.verdict import Verdict
+from pullahead.admission.signatures.verdict import SignatureVerdict
 from pullahead.clock import Clock
 from pullahead.messages import RefreshRequest, VerifyResult
 from pullahead.mirrors.admission import after_verification, demanded_proof
@@ -18,7 +18,7 @@ from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import NewlyCached, Rules, never_cached
 from pullahead.rules.signature_policy import SignaturePolicy
 
-Prove = Callable[[Reference, SignaturePolicy], Verdict]
+Prove = Callable[[Reference, SignaturePolicy], SignatureVerdict]
 """Verifies an image that is named by digest. Raises: NotFoundError, ConfigError, StorageError."""
 
 

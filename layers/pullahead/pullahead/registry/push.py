@@ -337,7 +337,7 @@ class OciTarget:
             tries = 1 if error.retryable else MAX_TRIES
         else:
             if answer.status in _DENIED and answer.headers.get("WWW-Authenticate"):
-                raise cast("RegistryError", failed_answer(inquiry, answer))
+                raise self._denied(request, repository, answer)
             digest = header_digest(inquiry, answer.headers) if answer.status == 200 else None
             if answer.status == 404 or digest is not None:
                 return digest
@@ -397,7 +397,7 @@ class OciTarget:
         if answer.status in _DENIED:
             if is_own and answer.headers.get("WWW-Authenticate"):
                 # The registry means us, and not the mount: a wrong password is not to be tried twice.
-                raise cast("RegistryError", failed_answer(inquiry, answer))
+                raise self._denied(request, repository, answer, mount_from)
             return None
         return answer if answer.status == 201 or answer.headers.get("Location") else None
 
@@ -468,6 +468,12 @@ class OciTarget:
         return count
 
     # --- requests -----------------------------------------------------------------------------------------------
+
+    def _denied(
+        self, request: Request, repository: str, answer: ReadResponse, mount_from: str | None = None
+    ) -> RegistryError:
+        about = request._replace(resource=self._resource(repository, mount_from))
+        return cast("RegistryError", failed_answer(self._session.identified(about), answer))
 
     def _answer(
         self,

@@ -14,7 +14,7 @@ from pullahead.alerts.review import rules_allow_retirement
 from pullahead.clock import Clock
 from pullahead.errors import NewerRecordError, PullaheadError
 from pullahead.mirrors.previous import KeptDigest
-from pullahead.mirrors.pruning import PrunePlan, Published, expired_previous, plan_pruning
+from pullahead.mirrors.pruning import PrunePlan, PublishedTag, expired_previous, plan_pruning
 from pullahead.mirrors.record import MirrorRecord, Record, RuleRecord
 from pullahead.mirrors.rule_record import rule_key
 from pullahead.mirrors.store import RecordStore
@@ -42,7 +42,7 @@ class RulePlan(NamedTuple):
     rule: Rule
     policy: Prune
     plan: PrunePlan
-    tags: Mapping[MirrorKey, Published]
+    tags: Mapping[MirrorKey, PublishedTag]
     listed: Mapping[str, Digest]
     records: Sequence[MirrorRecord] = ()  # of the repository, those of other rules included
     expired: tuple[Expired, ...] = ()
@@ -97,7 +97,7 @@ class PlanPruning:
         listed = {} if rule.is_namespace else self._lister.list_tags(rule.repository)
         records = self._load(rule.repository, listed)
         mine = [record for record in records if record.key.tag in listed and _is_of(record, rule, rules)]
-        tags = {record.key: Published(record, listed[record.key.tag]) for record in mine}
+        tags = {record.key: PublishedTag(record, listed[record.key.tag]) for record in mine}
         others = [record for record in records if record.key not in tags]
         today = pruned_today(listing, now)
         plan = plan_pruning(rule, policy, listing, list(tags.values()), rules, now, today, others)

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import NamedTuple
 
-from pullahead.admission.signatures.verdict import Verdict
+from pullahead.admission.signatures.verdict import SignatureVerdict
 from pullahead.clock import Wait
-from pullahead.errors import PullaheadError
+from pullahead.errors import NotVerifiedError, PullaheadError
 from pullahead.messages import RefreshRequest
 from pullahead.oci import Descriptor, Digest, Reference, Repository
 from pullahead.oci.registries import CopySource, CopyTarget, Offered, OpenPieces, RepositorySettings
@@ -22,11 +22,7 @@ MIRRORS_AT_ONCE = 4
 BLOBS_AT_ONCE = 3  # of each mirror
 
 
-class NotVerifiedError(PullaheadError):
-    """An image is not copied, since it is not signed as its rule demands."""
-
-
-def no_proofs(image: Reference, _policy: SignaturePolicy) -> Verdict:
+def no_proofs(image: Reference, _policy: SignaturePolicy) -> SignatureVerdict:
     """Verify nothing."""
     raise NotVerifiedError(f"{image} is not copied: nothing here verifies signatures")
 

@@ -17,7 +17,7 @@ from pullahead.webhooks.http import WebhookRequest, bad_request
 _T = TypeVar("_T", bound=msgspec.Struct)
 
 
-class NamedTags(NamedTuple):
+class WebhookTags(NamedTuple):
     """The upstream tags that a request names; if there are none, why it is ignored."""
 
     references: tuple[Reference, ...] = ()
@@ -77,7 +77,7 @@ def host_of(url: str) -> str:
     return rest.partition("/")[0].rpartition("@")[2] if scheme else ""
 
 
-def tags_named(references: Iterable[Reference], otherwise: str) -> NamedTags:
+def tags_named(references: Iterable[Reference], otherwise: str) -> WebhookTags:
     """Collect references, each once; `otherwise`: why there are none."""
     found = tuple(dict.fromkeys(references))
-    return NamedTags(found) if found else NamedTags(ignored=otherwise)
+    return WebhookTags(found) if found else WebhookTags(ignored=otherwise)

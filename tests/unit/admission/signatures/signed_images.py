@@ -9,11 +9,11 @@ from typing import Any, Final
 
 from cryptography import x509
 
-from local.artifacts import Layer, make_artifact
+from local.artifacts import ArtifactLayer, make_artifact
 from local.images import LocalImage, make_image, make_index
 from pullahead.admission.signatures.cosign2 import DSSE, SIMPLE_SIGNING
 from pullahead.admission.signatures.trust_root import TrustRoot
-from pullahead.admission.signatures.verdict import Outcome, Verdict
+from pullahead.admission.signatures.verdict import Outcome, SignatureVerdict
 from pullahead.admission.signatures.verify import verify_image
 from pullahead.oci import Digest, Reference, parse_reference
 from pullahead.oci.referrers import fallback_tag
@@ -160,7 +160,7 @@ def referrer(
     """Write a bundle's referrer as cosign 3 does."""
     content = bundle if isinstance(bundle, bytes) else json.dumps(bundle).encode()
     return make_artifact(
-        subject.root.descriptor, [Layer(BUNDLE, content)], artifact_type=BUNDLE, annotations=annotations
+        subject.root.descriptor, [ArtifactLayer(BUNDLE, content)], artifact_type=BUNDLE, annotations=annotations
     )
 
 
@@ -174,10 +174,10 @@ def payload(digest: str = IMAGE.digest, repository: str = REPOSITORY, **critical
     return json.dumps({"critical": said, "optional": None}).encode()
 
 
-def cosign2_keyed(content: bytes | None = None, key: Key | None = None) -> Layer:
+def cosign2_keyed(content: bytes | None = None, key: Key | None = None) -> ArtifactLayer:
     """Write one signature with a key, as cosign 2 does."""
     content = payload() if content is None else content
-    return Layer(SIMPLE_SIGNING, content, _annotations(sign(key or company_key(), content)))
+    return ArtifactLayer(SIMPLE_SIGNING, content, _annotations(sign(key or company_key(), content)))
 
 
 def cosign2_keyless(
@@ -189,7 +189,7 @@ def cosign2_keyless(
     at: datetime = SIGNED_AT,
     logged: bytes | None = None,
     **annotations: str,
-) -> Layer:
+) -> ArtifactLayer:
     """Write one signature without a key, as cosign 2 does. `logged` is what Rekor has of it."""
     by, key = by or sigstore(), key or new_key()
     content = payload() if content is None else content
@@ -200,7 +200,7 @@ def cosign2_keyless(
         "dev.sigstore.cosign/chain": pem_of(by.fulcio.intermediate) + pem_of(by.fulcio.root),
         "dev.sigstore.cosign/bundle": by.rekor.cosign2(logged or hashedrekord(content, signature, certificate), at),
     }
-    return Layer(
+    return ArtifactLayer(
         SIMPLE_SIGNING, content, notes | {f"dev.sigstore.cosign/{name}": text for name, text in annotations.items()}
     )
 
@@ -213,7 +213,7 @@ def cosign2_attestation(
     entry: Callable[[bytes, bytes, x509.Certificate], bytes] = intoto_entry,
     logged: bytes | None = None,
     **annotations: str,
-) -> Layer:
+) -> ArtifactLayer:
     """Write one attestation without a key, as cosign 2 does; `logged` is what Rekor has in place of the payload."""
     key, content = key or new_key(), json.dumps(said).encode()
     certificate = certificate or sigstore().fulcio.issue(key)
@@ -229,26 +229,26 @@ def cosign2_attestation(
     return layer._replace(annotations=notes)
 
 
-def cosign2_keyed_attestation(said: Mapping[str, Any], key: Key | None = None) -> Layer:
+def cosign2_keyed_attestation(said: Mapping[str, Any], key: Key | None = None) -> ArtifactLayer:
     """Write one attestation with a key, as cosign 2 does."""
     layer, _ = _envelope(json.dumps(said).encode(), key or company_key())
     return layer._replace(annotations={"predicateType": said["predicateType"]})
 
 
-def _envelope(content: bytes, key: Key) -> tuple[Layer, bytes]:
+def _envelope(content: bytes, key: Key) -> tuple[ArtifactLayer, bytes]:
     signature = sign(key, pae(IN_TOTO, content))
     signatures = [{"keyid": "", "sig": base64_of(signature)}]
     envelope = {"payloadType": IN_TOTO, "payload": base64_of(content), "signatures": signatures}
-    return Layer(DSSE, json.dumps(envelope).encode()), signature
+    return ArtifactLayer(DSSE, json.dumps(envelope).encode()), signature
 
 
 def _annotations(signature: bytes) -> dict[str, str]:
     return {"dev.cosignproject.cosign/signature": base64_of(signature)}
 
 
-def cosign2(*layers: Layer) -> LocalImage:
+def cosign2(*layers: ArtifactLayer) -> LocalImage:
     """Write the manifest that cosign 2 keeps under a tag."""
-    config = Layer("application/vnd.oci.image.config.v1+json", b'{"architecture":"","os":""}')
+    config = ArtifactLayer("application/vnd.oci.image.config.v1+json", b'{"architecture":"","os":""}')
     return make_artifact(None, layers, config=config)
 
 
@@ -278,7 +278,7 @@ def verify(
     content: bytes | None = None,
     trust: TrustRoot | None = None,
     now: datetime = NOW,
-) -> Verdict:
+) -> SignatureVerdict:
     """Verify an image, by default as a release of the repository's workflow."""
     reference = Reference(parse_reference(REPOSITORY, default_tag=None).repository, None, Digest(image.digest))
     demanded = policy or SignaturePolicy((BY_RELEASE,))
@@ -287,17 +287,17 @@ def verify(
     )
 
 
-def verify_bundles(*bundles: Mapping[str, Any] | bytes, policy: SignaturePolicy | None = None) -> Verdict:
+def verify_bundles(*bundles: Mapping[str, Any] | bytes, policy: SignaturePolicy | None = None) -> SignatureVerdict:
     """Verify an image with some bundles."""
     return verify(upstream(*map(referrer, bundles)), policy)
 
 
-def verify_cosign2(*layers: Layer, policy: SignaturePolicy | None = None) -> Verdict:
+def verify_cosign2(*layers: ArtifactLayer, policy: SignaturePolicy | None = None) -> SignatureVerdict:
     """Verify an image with what cosign 2 keeps of it."""
     return verify(upstream(tagged=cosign2(*layers)), policy)
 
 
-def assert_untrusted(verdict: Verdict, *reasons: str) -> None:
+def assert_untrusted(verdict: SignatureVerdict, *reasons: str) -> None:
     """Assert that a verdict is UNTRUSTED, and that its evidence gives the reasons."""
     assert verdict.outcome is Outcome.UNTRUSTED, verdict
     said = " ".join(each.text for each in verdict.evidence) or verdict.reason
@@ -305,7 +305,7 @@ def assert_untrusted(verdict: Verdict, *reasons: str) -> None:
         assert reason in said, (reason, said)
 
 
-def assert_admitted(verdict: Verdict, *reasons: str) -> None:
+def assert_admitted(verdict: SignatureVerdict, *reasons: str) -> None:
     """Assert that a verdict is ADMITTED, and what it says."""
     assert verdict.outcome is Outcome.ADMITTED, verdict
     for reason in reasons:

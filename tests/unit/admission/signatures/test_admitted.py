@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from local.artifacts import Layer, make_artifact, sbom
+from local.artifacts import ArtifactLayer, make_artifact, sbom
 from pullahead.admission.signatures.cosign2 import SIGNATURES, SIMPLE_SIGNING
 from pullahead.oci import parse_reference
 from pullahead.rules.signature_policy import AttestationDemand, KeylessSigner, KeySigner, SignaturePolicy
@@ -127,7 +127,7 @@ def test_artifact_type_that_stands_in_the_config_alone() -> None:
     content = referrer(dsse_bundle(statement()))
     (bundle,) = (blob for blob in content.blobs.values() if blob != b"{}")
     assert isinstance(bundle, bytes)
-    made = make_artifact(IMAGE.root.descriptor, [Layer(BUNDLE, bundle)], config=Layer(BUNDLE, b"{}"))
+    made = make_artifact(IMAGE.root.descriptor, [ArtifactLayer(BUNDLE, bundle)], config=ArtifactLayer(BUNDLE, b"{}"))
     assert_admitted(verify(upstream(made)))
 
 
@@ -193,7 +193,7 @@ _P384 = ec.generate_private_key(ec.SECP384R1())
 )
 def test_keys_of_other_kinds(key: Any, signature: bytes) -> None:
     pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-    layer = Layer(SIMPLE_SIGNING, payload(), {"dev.cosignproject.cosign/signature": base64_of(signature)})
+    layer = ArtifactLayer(SIMPLE_SIGNING, payload(), {"dev.cosignproject.cosign/signature": base64_of(signature)})
     assert_admitted(verify_cosign2(layer, policy=SignaturePolicy((KeySigner(pem, "k"),))))
 
 

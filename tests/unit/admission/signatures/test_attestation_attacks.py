@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from local.artifacts import Layer
-from pullahead.admission.signatures.verdict import Outcome, Verdict
+from local.artifacts import ArtifactLayer
+from pullahead.admission.signatures.verdict import Outcome, SignatureVerdict
 from pullahead.rules.signature_policy import AttestationDemand, KeylessSigner, SignaturePolicy
 from tests.sigstore import ISSUER, SIGN, SLSA, dsse_entry, hashedrekord, intoto_entry, new_key
 from tests.unit.admission.signatures.provenance import BUILDER, SLSA_V02, SOURCE, slsa, slsa_v02
@@ -33,7 +33,7 @@ from tests.unit.admission.signatures.signed_images import (
 DEMAND = AttestationDemand(SLSA, BUILDER, SOURCE)
 
 
-def attested(predicate: Any, kind: str = SLSA, demand: AttestationDemand = DEMAND) -> Verdict:
+def attested(predicate: Any, kind: str = SLSA, demand: AttestationDemand = DEMAND) -> SignatureVerdict:
     bundle = dsse_bundle(statement(predicate_type=kind, predicate=predicate))
     return verify_bundles(bundle, policy=SignaturePolicy((BY_RELEASE,), (demand,)))
 
@@ -161,7 +161,7 @@ def test_one_of_two_attestations_is_missing() -> None:
 SAID = statement(predicate_type=SLSA, predicate=slsa())
 
 
-def of_cosign2(layer: Layer, policy: SignaturePolicy | None = None, suffix: str = ".att") -> Verdict:
+def of_cosign2(layer: ArtifactLayer, policy: SignaturePolicy | None = None, suffix: str = ".att") -> SignatureVerdict:
     served = upstream(tagged=cosign2(layer), suffix=suffix)
     return verify(served, policy or SignaturePolicy((BY_RELEASE,), (DEMAND,)))
 

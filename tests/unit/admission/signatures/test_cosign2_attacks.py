@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from local.artifacts import Layer
+from local.artifacts import ArtifactLayer
 from pullahead.rules.signature_policy import SignaturePolicy
 from tests.sigstore import base64_of, canonical, hashedrekord, new_key, pem_of, public_pem, sign
 from tests.unit.admission.signatures.signed_images import (
@@ -26,18 +26,18 @@ from tests.unit.admission.signatures.signed_images import (
 WITH_KEY = SignaturePolicy((by_key(),))
 
 
-def annotations(layer: Layer) -> dict[str, str]:
+def annotations(layer: ArtifactLayer) -> dict[str, str]:
     return dict(layer.annotations or {})
 
 
-def changed(layer: Layer, **notes: str) -> Layer:
+def changed(layer: ArtifactLayer, **notes: str) -> ArtifactLayer:
     """Replace some of cosign's annotations."""
     return layer._replace(
         annotations=annotations(layer) | {f"dev.sigstore.cosign/{name}": text for name, text in notes.items()}
     )
 
 
-def promise_of(layer: Layer) -> dict[str, Any]:
+def promise_of(layer: ArtifactLayer) -> dict[str, Any]:
     return dict(json.loads(annotations(layer)["dev.sigstore.cosign/bundle"]))
 
 

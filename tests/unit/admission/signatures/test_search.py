@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from local.artifacts import BUNDLE, Layer, huge_artifact, make_artifact
+from local.artifacts import BUNDLE, ArtifactLayer, huge_artifact, make_artifact
 from local.images import LocalImage, make_image
 from pullahead.admission.signatures.cosign2 import SIMPLE_SIGNING
 from pullahead.admission.signatures.find import MAX_CANDIDATES
@@ -177,7 +177,7 @@ def test_referrer_without_a_subject() -> None:
 
 
 def test_referrer_with_two_bundles() -> None:
-    bundles = [Layer(BUNDLE, json.dumps(dsse_bundle(statement())).encode()) for _ in range(2)]
+    bundles = [ArtifactLayer(BUNDLE, json.dumps(dsse_bundle(statement())).encode()) for _ in range(2)]
     made = make_artifact(IMAGE.root.descriptor, bundles, artifact_type=BUNDLE)
     assert_untrusted(verify(upstream(made)), "it has 2 layers; a bundle is one")
 
@@ -215,7 +215,7 @@ def test_annotations_of_another_form_are_refused(annotations: object) -> None:
 
 
 def test_payload_of_cosign_2_that_is_enormous_is_not_read() -> None:
-    made = cosign2(Layer(SIMPLE_SIGNING, b" " * 100_000, {}), cosign2_keyed())
+    made = cosign2(ArtifactLayer(SIMPLE_SIGNING, b" " * 100_000, {}), cosign2_keyed())
     served = upstream(tagged=made)
     verdict = verify(served, WITH_KEY)
     assert verdict.is_admitted

@@ -35,7 +35,7 @@ _ISSUER: Final = ObjectIdentifier("1.3.6.1.4.1.57264.1.8")
 _OLD_ISSUER: Final = ObjectIdentifier("1.3.6.1.4.1.57264.1.1")
 
 
-class Identity(NamedTuple):
+class CertificateIdentity(NamedTuple):
     """Whom a certificate names, and which issuer vouched for that."""
 
     name: str
@@ -45,7 +45,7 @@ class Identity(NamedTuple):
         return f"{self.name} (issuer {self.issuer})"
 
 
-def identity_of(certificate: x509.Certificate) -> Identity:
+def identity_of(certificate: x509.Certificate) -> CertificateIdentity:
     """Read whom a certificate names: one address of mail or one URI. Raises RefusedError."""
     try:
         names = list(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
@@ -58,7 +58,7 @@ def identity_of(certificate: x509.Certificate) -> Identity:
     issuers = set(_issuers(certificate))
     if len(issuers) != 1:
         raise RefusedError(f"its certificate names {len(issuers)} issuers, and not one")
-    return Identity(names[0].value, issuers.pop())
+    return CertificateIdentity(names[0].value, issuers.pop())
 
 
 def _issuers(certificate: x509.Certificate) -> Iterable[str]:

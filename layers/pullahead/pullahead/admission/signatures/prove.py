@@ -9,7 +9,7 @@ from typing import Protocol
 
 from pullahead.admission.signatures.find import SignatureReader, is_hostile
 from pullahead.admission.signatures.trust_root import TrustRoot
-from pullahead.admission.signatures.verdict import Outcome, Verdict
+from pullahead.admission.signatures.verdict import Outcome, SignatureVerdict
 from pullahead.admission.signatures.verify import verify_image
 from pullahead.clock import Clock
 from pullahead.errors import ConfigError, NotFoundError, PullaheadError, RegistryError
@@ -45,7 +45,7 @@ class ProveSignatures:
     ) -> None:
         self._upstream, self._trust_root, self._clock, self._read_key = upstream, trust_root, clock, read_key
 
-    def __call__(self, image: Reference, policy: SignaturePolicy) -> Verdict:
+    def __call__(self, image: Reference, policy: SignaturePolicy) -> SignatureVerdict:
         """Verify an image. Raises NotFoundError where upstream does not have it any more, ConfigError, StorageError."""
         known = with_keys_of_kms(policy, self._read_key)
         trust_root = self._trust_root() if known.needs_trust_root else None
@@ -58,6 +58,6 @@ class ProveSignatures:
         return verify_image(image, root.content, known, self._upstream, trust_root, self._clock())
 
 
-def _verdict_of(error: PullaheadError) -> Verdict:
+def _verdict_of(error: PullaheadError) -> SignatureVerdict:
     outcome = Outcome.UNTRUSTED if is_hostile(error) else Outcome.UNKNOWN
-    return Verdict(outcome, f"the image cannot be read: {one_line(str(error))}")
+    return SignatureVerdict(outcome, f"the image cannot be read: {one_line(str(error))}")

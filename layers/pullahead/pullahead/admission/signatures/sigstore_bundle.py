@@ -14,7 +14,7 @@ from sigstore.models import ClientTrustConfig
 from sigstore.verify import Verifier
 
 from pullahead.admission.signatures.bundle import Bundle, decode_base64
-from pullahead.admission.signatures.certificate import Identity, identity_of
+from pullahead.admission.signatures.certificate import CertificateIdentity, identity_of
 from pullahead.admission.signatures.strict_json import value_at
 from pullahead.admission.signatures.trust_root import TrustAt
 from pullahead.admission.signatures.verdict import RefusedError
@@ -25,7 +25,7 @@ _CONFIG: Final = {
 }
 
 
-def check_bundle(bundle: Bundle, identity: Identity, image: bytes, trust: TrustAt) -> None:
+def check_bundle(bundle: Bundle, identity: CertificateIdentity, image: bytes, trust: TrustAt) -> None:
     """Prove that whom the bundle's certificate names signed its envelope, or else an image's manifest.
 
     What the envelope says is left to the caller. Raises RefusedError.
@@ -70,7 +70,7 @@ def _trust_config(trust: TrustAt) -> str:
 class _Names:
     """The library's policy: the certificate that it has proven is the one whose identity was compared."""
 
-    def __init__(self, identity: Identity) -> None:
+    def __init__(self, identity: CertificateIdentity) -> None:
         self._identity = identity
 
     def verify(self, cert: x509.Certificate) -> None:

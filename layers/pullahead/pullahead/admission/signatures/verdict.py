@@ -41,7 +41,7 @@ class Evidence(NamedTuple):
         return f"{self.source}: {self.text}" if self.source else self.text
 
 
-class Verdict(NamedTuple):
+class SignatureVerdict(NamedTuple):
     """The outcome, the reason in one line, and what it rests on, in the order in which it was looked at."""
 
     outcome: Outcome

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from cryptography import x509
 
 from pullahead.admission.signatures.bundle import Bundle, read_bundle
-from pullahead.admission.signatures.certificate import UNREADABLE, Identity, identity_of
+from pullahead.admission.signatures.certificate import UNREADABLE, CertificateIdentity, identity_of
 from pullahead.admission.signatures.cosign2 import (
     ATTESTATIONS,
     SIGNATURES,
@@ -31,7 +31,15 @@ from pullahead.admission.signatures.public_keys import PublicKey, accepted_key, 
 from pullahead.admission.signatures.simple_signing import check_payload
 from pullahead.admission.signatures.statement import COSIGN_SIGN, Statement, check_demand, read_statement
 from pullahead.admission.signatures.trust_root import TrustRoot
-from pullahead.admission.signatures.verdict import Evidence, Finding, Outcome, RefusedError, Verdict, proven, refused
+from pullahead.admission.signatures.verdict import (
+    Evidence,
+    Finding,
+    Outcome,
+    RefusedError,
+    SignatureVerdict,
+    proven,
+    refused,
+)
 from pullahead.oci import Digest, Reference, algorithm_of, digest_of
 from pullahead.rules.signature_policy import AttestationDemand, KeylessSigner, KeySigner, SignaturePolicy, Signer
 from pullahead.text import count_text, moment_text
@@ -47,7 +55,7 @@ def verify_image(
     reader: SignatureReader,
     trust_root: TrustRoot | None,
     now: datetime,
-) -> Verdict:
+) -> SignatureVerdict:
     """Verify an image, which is named by digest, and whose manifest's or index's bytes are `content`.
 
     Reads what upstream keeps beside it, and nothing else. `trust_root` may be None where every signer is a key. Raises
@@ -56,7 +64,7 @@ def verify_image(
     if image.digest is None or not policy.signers:
         raise ValueError("an image is verified by digest, and by a policy that names signers")
     if digest_of(content, algorithm_of(image.digest)) != image.digest:
-        return Verdict(Outcome.UNTRUSTED, f"the bytes of the image do not have the digest {image.digest}")
+        return SignatureVerdict(Outcome.UNTRUSTED, f"the bytes of the image do not have the digest {image.digest}")
     subject = _Subject(image, image.digest, content, trust_root, now)
     return _Verification(subject, policy).run(reader)
 
@@ -91,7 +99,7 @@ class _Verification:
         self._keys = _load_keys(policy.every_signer)
         self._evidence: list[Evidence] = []
 
-    def run(self, reader: SignatureReader) -> Verdict:
+    def run(self, reader: SignatureReader) -> SignatureVerdict:
         wants_signature = self._missing == [None]
         predicates = {COSIGN_SIGN} if wants_signature else {each.predicate_type for each in self._policy.attestations}
         kept = SIGNATURES if wants_signature else ATTESTATIONS
@@ -221,7 +229,7 @@ class _Verification:
             return signers, " and ".join(sorted(map(str, signers)))
         raise RefusedError(f"it is not signed with {' or '.join(str(signer) for signer, _ in self._keys)}")
 
-    def _keyless_signers(self, identity: Identity) -> frozenset[Signer]:
+    def _keyless_signers(self, identity: CertificateIdentity) -> frozenset[Signer]:
         trusted = [each for each in self._policy.every_signer if isinstance(each, KeylessSigner)]
         if signers := frozenset(each for each in trusted if each.is_named_by(identity.name, identity.issuer)):
             return signers
@@ -244,21 +252,25 @@ class _Verification:
 
     # --- The verdict --------------------------------------------------------------------------------------------------
 
-    def _verdict(self) -> Verdict:
+    def _verdict(self) -> SignatureVerdict:
         evidence = tuple(self._evidence)
         proofs = [each for each in evidence if each.finding is Finding.PROVEN]
         if not self._missing:
-            return Verdict(Outcome.ADMITTED, "; ".join(each.text for each in proofs), evidence)
+            return SignatureVerdict(Outcome.ADMITTED, "; ".join(each.text for each in proofs), evidence)
         missing = [_wanted(each, self._policy) for each in self._missing]
         wanted = " and ".join(f"{'an' if each.startswith('a') else 'a'} {each}" for each in missing)
         unread = [each for each in evidence if each.finding is Finding.UNREADABLE]
         if unread:
-            return Verdict(Outcome.UNKNOWN, f"upstream could not be asked for {wanted}: {unread[0].text}", evidence)
+            return SignatureVerdict(
+                Outcome.UNKNOWN, f"upstream could not be asked for {wanted}: {unread[0].text}", evidence
+            )
         against = [each for each in evidence if each.finding is Finding.REFUSED]
         if against:
             more = f" (and {count_text(len(against) - 1, 'other')})" if len(against) > 1 else ""
-            return Verdict(Outcome.UNTRUSTED, f"nothing proves {wanted}: {against[0].text}{more}", evidence)
-        return Verdict(Outcome.UNSIGNED, f"there is {' and '.join(f'no {each}' for each in missing)}", evidence)
+            return SignatureVerdict(Outcome.UNTRUSTED, f"nothing proves {wanted}: {against[0].text}{more}", evidence)
+        return SignatureVerdict(
+            Outcome.UNSIGNED, f"there is {' and '.join(f'no {each}' for each in missing)}", evidence
+        )
 
 
 def _wanted(demand: AttestationDemand | None, policy: SignaturePolicy) -> str:

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from pullahead.webhooks.authentication import Proof, header_secret, path_secret, signature
 from pullahead.webhooks.http import WebhookOutcome, WebhookRequest, refuse
-from pullahead.webhooks.payload import NamedTags
+from pullahead.webhooks.payload import WebhookTags
 from pullahead.webhooks.senders import artifactory, distribution, dockerhub, generic, github, harbor, quay
 
 
@@ -24,7 +24,7 @@ class Sender(NamedTuple):
 
     name: str
     proofs: tuple[Proof, ...]
-    read: Callable[[WebhookRequest], NamedTags]
+    read: Callable[[WebhookRequest], WebhookTags]
     signed_by: str = ""
     is_timely: Callable[[WebhookRequest, datetime], bool] = _always
     repeats_refusals: bool = False

@@ -12,7 +12,7 @@ import msgspec
 
 from pullahead.oci import Reference
 from pullahead.webhooks.http import WebhookRequest
-from pullahead.webhooks.payload import NamedTags, decode, host_of, hosts, tags_named, upstream
+from pullahead.webhooks.payload import WebhookTags, decode, host_of, hosts, tags_named, upstream
 
 AUTHORIZATION: Final = "x-jfrog-event-auth"
 _MOVES: Final = ("pushed", "deleted", "promoted")
@@ -32,11 +32,11 @@ class _Payload(msgspec.Struct, frozen=True):
     jpd_origin: str = ""
 
 
-def read(request: WebhookRequest) -> NamedTags:
+def read(request: WebhookRequest) -> WebhookTags:
     """Read an event of any domain. Raises RefusedWebhookError."""
     payload = decode(request, _Payload)
     if payload.domain != "docker" or payload.event_type not in _MOVES:
-        return NamedTags(ignored="not a push, deletion or promotion of a Docker tag")
+        return WebhookTags(ignored="not a push, deletion or promotion of a Docker tag")
     return tags_named(_references(payload), "the event has no tag")
 
 

@@ -15,7 +15,7 @@ import msgspec
 
 from pullahead.oci import Reference
 from pullahead.webhooks.http import RefusedWebhookError, WebhookRequest
-from pullahead.webhooks.payload import NamedTags, decode, decode_each, host_of, hosts, tags_named, upstream
+from pullahead.webhooks.payload import WebhookTags, decode, decode_each, host_of, hosts, tags_named, upstream
 
 _MOVES: Final = ("push", "delete")
 _NOTHING: Final = "no event moves a tag"
@@ -41,12 +41,12 @@ class _Envelope(msgspec.Struct, frozen=True):
     events: list[Any]
 
 
-def read(request: WebhookRequest) -> NamedTags:
+def read(request: WebhookRequest) -> WebhookTags:
     """Read an envelope of events. Raises RefusedWebhookError."""
     return tags_named(_references(decode_each(decode(request, _Envelope).events, _Event)), _NOTHING)
 
 
-def read_one(request: WebhookRequest) -> NamedTags:
+def read_one(request: WebhookRequest) -> WebhookTags:
     """Read one event of Azure. Raises RefusedWebhookError."""
     return tags_named(_references([decode(request, _Event)]), _NOTHING)
 

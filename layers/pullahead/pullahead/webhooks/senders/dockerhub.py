@@ -7,7 +7,7 @@ import msgspec
 
 from pullahead.oci.reference import DOCKER_HUB
 from pullahead.webhooks.http import WebhookRequest
-from pullahead.webhooks.payload import NamedTags, decode, upstream
+from pullahead.webhooks.payload import WebhookTags, decode, upstream
 
 
 class _PushData(msgspec.Struct, frozen=True):
@@ -23,7 +23,7 @@ class _Payload(msgspec.Struct, frozen=True):
     repository: _Repository
 
 
-def read(request: WebhookRequest) -> NamedTags:
+def read(request: WebhookRequest) -> WebhookTags:
     """Read a push. Raises RefusedWebhookError."""
     payload = decode(request, _Payload)
-    return NamedTags((upstream(DOCKER_HUB, payload.repository.repo_name, payload.push_data.tag),))
+    return WebhookTags((upstream(DOCKER_HUB, payload.repository.repo_name, payload.push_data.tag),))

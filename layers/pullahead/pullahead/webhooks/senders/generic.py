@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from pullahead.webhooks.http import WebhookRequest
-from pullahead.webhooks.payload import NamedTags, decode, tags_named, upstream_at
+from pullahead.webhooks.payload import WebhookTags, decode, tags_named, upstream_at
 
 SIGNATURE: Final = "x-pullahead-signature"
 TIMESTAMP: Final = "x-pullahead-timestamp"
@@ -25,7 +25,7 @@ class _Payload(msgspec.Struct, frozen=True):
     tags: list[str]
 
 
-def read(request: WebhookRequest) -> NamedTags:
+def read(request: WebhookRequest) -> WebhookTags:
     """Read a payload. Raises RefusedWebhookError."""
     payload = decode(request, _Payload)
     return tags_named((upstream_at(payload.repository, tag) for tag in payload.tags), "the payload has no tags")

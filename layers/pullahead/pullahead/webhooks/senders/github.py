@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from pullahead.webhooks.http import WebhookRequest
-from pullahead.webhooks.payload import NamedTags, decode, upstream
+from pullahead.webhooks.payload import WebhookTags, decode, upstream
 
 SIGNATURE: Final = "x-hub-signature-256"
 _EVENT: Final = "x-github-event"
@@ -43,22 +43,22 @@ class _Payload(msgspec.Struct, frozen=True):
     registry_package: _Package | None = None
 
 
-def read(request: WebhookRequest) -> NamedTags:
+def read(request: WebhookRequest) -> WebhookTags:
     """Read an event of any kind. Raises RefusedWebhookError."""
     event = request.header(_EVENT)
     if event == "ping":
-        return NamedTags(ignored="pong")
+        return WebhookTags(ignored="pong")
     if event not in _EVENTS:
-        return NamedTags(ignored="not a package or registry_package event")
+        return WebhookTags(ignored="not a package or registry_package event")
     payload = decode(request, _Payload)
     package = payload.package or payload.registry_package
     if package is None or package.package_type.lower() not in _KINDS:
-        return NamedTags(ignored="not a container package")
+        return WebhookTags(ignored="not a container package")
     version = package.package_version
     tag = version.container_metadata.tag.name if version is not None and version.container_metadata is not None else ""
     if not tag:
-        return NamedTags(ignored="the version has no tag")
-    return NamedTags((upstream(_host(version), f"{package.namespace}/{package.name}".lower(), tag),))
+        return WebhookTags(ignored="the version has no tag")
+    return WebhookTags((upstream(_host(version), f"{package.namespace}/{package.name}".lower(), tag),))
 
 
 def _host(version: _Version | None) -> str:

@@ -9,7 +9,7 @@ import msgspec
 
 from pullahead.oci.reference import is_tag
 from pullahead.webhooks.http import WebhookRequest
-from pullahead.webhooks.payload import NamedTags, decode, decode_each, tags_named, upstream_at
+from pullahead.webhooks.payload import WebhookTags, decode, decode_each, tags_named, upstream_at
 
 _EVENTS: Final = ("PUSH_ARTIFACT", "DELETE_ARTIFACT", "harbor.artifact.pushed", "harbor.artifact.deleted")
 
@@ -29,11 +29,11 @@ class _Payload(msgspec.Struct, frozen=True):
     data: _Data = _Data()  # of CloudEvents
 
 
-def read(request: WebhookRequest) -> NamedTags:
+def read(request: WebhookRequest) -> WebhookTags:
     """Read a notification of any kind. Raises RefusedWebhookError."""
     payload = decode(request, _Payload)
     if payload.type not in _EVENTS:
-        return NamedTags(ignored="not a push or deletion of an artifact")
+        return WebhookTags(ignored="not a push or deletion of an artifact")
     resources = decode_each((*payload.event_data.resources, *payload.data.resources), _Resource)
     tagged = (resource for resource in resources if is_tag(resource.tag))
     references = (upstream_at(_repository(each), each.tag) for each in tagged)

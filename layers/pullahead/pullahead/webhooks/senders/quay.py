@@ -10,7 +10,7 @@ import msgspec
 
 from pullahead.oci.reference import is_tag
 from pullahead.webhooks.http import WebhookRequest
-from pullahead.webhooks.payload import NamedTags, decode, tags_named, upstream_at
+from pullahead.webhooks.payload import WebhookTags, decode, tags_named, upstream_at
 
 
 class _Payload(msgspec.Struct, frozen=True):
@@ -18,7 +18,7 @@ class _Payload(msgspec.Struct, frozen=True):
     updated_tags: list[Any] | dict[str, Any] = []
 
 
-def read(request: WebhookRequest) -> NamedTags:
+def read(request: WebhookRequest) -> WebhookTags:
     """Read a notification of any kind. Raises RefusedWebhookError."""
     payload = decode(request, _Payload)
     tags = (tag for tag in payload.updated_tags if isinstance(tag, str) and is_tag(tag))
