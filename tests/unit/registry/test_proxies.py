@@ -153,6 +153,7 @@ def test_proxy_whose_certificate_is_not_trusted_is_refused(tmp_path: Path, monke
     ("status", "kind", "advice"),
     [
         (407, RegistryUnavailableError, "Its user and password belong into HTTP_PROXY"),
+        (401, RegistryUnavailableError, "Its user and password belong into HTTP_PROXY"),
         (403, RegistryUnavailableError, "name it in NO_PROXY"),
         (302, RegistryUnavailableError, "name it in NO_PROXY"),
         (502, TransientError, "name it in NO_PROXY"),

@@ -209,7 +209,7 @@ class _Call(NamedTuple):
         variable = f"{self.url.scheme.upper()}_PROXY"
         login = f"Its user and password belong into {variable}: http://USER:PASSWORD@HOST:PORT."
         exempt = f"Allow it there, or name it in NO_PROXY to connect without {variable}."
-        advice = login if status[1] == "407" else exempt
+        advice = login if status[1] in ("401", "407") else exempt  # tinyproxy answers a wrong password by 401
         cause = f"the proxy does not connect to {self.url.netloc}"
         failure = inquiry.error(RegistryUnavailableError, cause, status=int(status[1]), advice=advice)
         return TransientError(failure) if status[1] >= "500" else failure
