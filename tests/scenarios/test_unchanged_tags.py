@@ -84,21 +84,20 @@ def test_tick_writes_the_heartbeat_and_nothing_else(fresh: Scene, tmp_path: Path
     with recorded_calls(fresh.aws.url, tmp_path) as calls:
         fresh.fire_schedule()
     # The schedule reads what is paused and its heartbeat, queues, and writes it anew. The check reads what is paused
-    # and remembered, and may begin before that is written. The look at what waits reads the counts of the slots and
-    # the registries with lines, and queries the slots and the lines of the one registry of the rules and of version
-    # 0.1. The review queries the shards of its index, and reads the pauses, the open incidents and how far the daily
-    # scan is.
+    # and remembered, and may begin before that is written. The look at what waits reads the counts of the slots twice,
+    # first to compare them with the slots, and the registries with lines; and queries the slots twice, by age and to
+    # count them, and the lines of the one registry of the rules and of version 0.1. The review queries the shards of
+    # its index, and reads the pauses, the open incidents and how far the daily scan is.
     counted = [call for call in without_rules(calls) if call.service != "other"]  # that is the schedule's own call
     assert sorted(call for call in counted if call != READ) == sorted(
-        [*[LOOK] * (3 + len(SHARDS)), QUEUE, HEARTBEAT, DESCRIBE]
+        [*[LOOK] * (4 + len(SHARDS)), QUEUE, HEARTBEAT, DESCRIBE]
     )
     read = Counter(key for call in counted if call == READ for key in keys_read(call))
     assert 2 <= read.pop("service#pauses") <= 6  # three functions, each again after a minute
-    assert read.pop("service#heartbeat") == 2
+    assert read.pop("service#heartbeat") == read.pop("service#slot-counts") == 2
     assert read == Counter(
         [
             f"mirror#{fresh.key}",
-            "service#slot-counts",
             "service#waiting-hosts",
             "service#scan",
             *(f"incident#{kind}##" for kind in ("RULES_BROKEN", "RULES_SKIPPED", "NOT_CHECKED")),
