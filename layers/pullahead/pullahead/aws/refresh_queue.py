@@ -10,12 +10,12 @@ all; whatever it left there is read as the line of the host `LINE_OF_0_1`.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from pullahead.aws.back_off import wait_between_tries
+from pullahead.aws.back_off import wait_between_tries, wait_for_indexes
 from pullahead.aws.dynamodb import (
     DamagedItemError,
     Item,
@@ -55,7 +55,7 @@ _COUNT_OFF: Final = "SET #held = #held - :one, #hosts.#host = #hosts.#host - :on
 
 class DynamoRefreshSlots:
     """Implements `pullahead.refresh.ports.RefreshSlots`. `wait` is given the number of tries that met another write:
-    transactions on one item refuse each other.
+    transactions on one item refuse each other. `settle` waits until an index has what was written before.
 
     Counts that only a newer version can read count as full; damaged ones, and those that somebody has deleted, are
     counted anew. A slot that only a newer version can read is its own to free; a damaged one is freed.
@@ -67,9 +67,10 @@ class DynamoRefreshSlots:
         table: str,
         wait: Wait = wait_between_tries,
         newer: NewerItems | None = None,
+        settle: Callable[[], object] = wait_for_indexes,
     ) -> None:
         self._table, self._wait, self._newer = Table(client, table), wait, newer or NewerItems()
-        self._differed: Mapping[str, int] = {}
+        self._settle = settle
 
     def taken(self) -> Mapping[str, int]:
         """Read the counts."""
@@ -80,18 +81,23 @@ class DynamoRefreshSlots:
         return {} if counts is None else {host: count for host, count in counts.hosts.items() if count}
 
     def recount(self) -> None:
-        """Compare the counts with the index, which may be a second old: they are wrong where they differ by as much as
-        at the last time, too."""
+        """Compare the counts with the index. Where they differ, the index may be a moment old: they are wrong if they
+        still do after a while in which nothing was counted."""
+        wrong = self._wrong_counts()
+        if wrong is None:
+            return
+        self._settle()
+        if self._wrong_counts() == wrong:
+            self._newer.note_damaged(_COUNTS, "the counts are not those of the slots that there are")
+            self._count_anew(wrong)
+
+    def _wrong_counts(self) -> Item | None:
+        """Read the counts, and return them if they are not those of the slots in the index."""
         item = self._table.get(_COUNTS, _SLOTS_TEXT)
         counts = self._counts(item) if item is not None else None
-        if item is None or counts is None:
-            return
-        differs = Counter(counts.hosts)
-        differs.subtract(self._count_slots())
-        differed, self._differed = self._differed, {host: number for host, number in differs.items() if number}
-        if self._differed and self._differed == differed:
-            self._newer.note_damaged(_COUNTS, "the counts are not those of the slots that there are")
-            self._count_anew(item)
+        if counts is None or +Counter(counts.hosts) == self._count_slots():
+            return None
+        return item
 
     def oldest(self, most: int) -> Sequence[Slot]:
         """Query the index."""
