@@ -371,7 +371,7 @@ class SimulatedService:
         source = cast("CopySource", upstream)
         looks = LookForReferrers(lambda: self.rules, source, self._store, queue.start, self._sender, self.clock)
         return _Handler(
-            lambda _moment: None, self._store, check, listing, looks, queue, lambda _scan: (), self, self.clock
+            lambda _moment: None, self._store, check, listing, looks, queue, lambda _scan, _read: (), self, self.clock
         )
 
     def send(self, requests: Sequence[Queued], delay_seconds: int = 0) -> None:

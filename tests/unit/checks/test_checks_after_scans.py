@@ -104,6 +104,21 @@ def test_more_than_two_thousand_mirrors_of_a_repository_are_left_to_the_schedule
     assert left == LeftToSchedule("mirror/alpine", 3, why)
 
 
+def test_scans_of_one_repository_in_a_batch_share_a_read_of_its_records() -> None:
+    service = InMemoryService(rules())
+    for record in (waiting("1", "image"), waiting("2", "other")):
+        service.records.stored[record.key] = record
+    text = (ROOT / "events/inspector.scan.json").read_text(encoding="utf-8")
+    events = [
+        {**(event := json.loads(text)), "detail": {**event["detail"], "image-digest": digest(image)}}
+        for image in ("image", "unknown", "other")
+    ]
+    outcomes = service.app.handle_messages([json.dumps(event) for event in events], lambda: 100.0)
+    assert [outcome.error for outcome in outcomes] == [None] * 3
+    assert [request.tags for request in service.queue.sent] == [("1",), ("2",)]
+    assert service.script.count("load") == 1
+
+
 @pytest.mark.parametrize("sample", ["ecr.image_scan", "inspector.scan", "inspector.finding"])
 def test_event_queues_the_check(sample: str) -> None:
     text = (ROOT / f"events/{sample}.json").read_text(encoding="utf-8")

@@ -3,7 +3,7 @@
 import gc
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property, lru_cache, partial
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from pullahead.checks.late_referrers import LookForReferrers
     from pullahead.checks.listing import ListTags
     from pullahead.checks.put_back import LeftToSchedule
+    from pullahead.checks.scans import MayWait
     from pullahead.checks.schedule import Scheduled
     from pullahead.dashboard.show import Shown
     from pullahead.dead_letters import DeadLetterPolicy, FailedDelivery
@@ -183,14 +184,16 @@ class Application(Adapters):
             request, self._rules, self._records, self._outbox_sender, self._clock, cached, self._queue.send
         )
 
-    def record_scan(self, finished: ScanFinished) -> "Iterable[CheckRequest | LeftToSchedule]":
-        """Record the findings of a scan; return the checks of what waits for it."""
+    def record_scan(
+        self, finished: ScanFinished, read: "MutableMapping[str, MayWait]"
+    ) -> "Iterable[CheckRequest | LeftToSchedule]":
+        """Record the findings of a scan; return the checks of what waits for it. `read` is shared by a batch."""
         from pullahead.checks.scan_results import record_scan
         from pullahead.checks.scans import checks_after_scan
 
         rules, now = self._rules_with_pauses(), self._clock()
         record_scan(finished, self._rules, self._records, self._outbox_sender, self._clock)
-        return checks_after_scan(finished, rules, self._records, now)
+        return checks_after_scan(finished, rules, self._records, now, read)
 
     def take_unsent(self) -> Sequence[PullaheadError]:
         """Return the errors that have kept outcome events from being sent since the last call; they are sent later."""

@@ -4,7 +4,7 @@ A message asks for a check of tags, for a listing of a rule's tags or for the st
 event of ECR that means one of these, or a finished scan.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import NamedTuple, TypeGuard
@@ -16,6 +16,7 @@ from pullahead.checks.listing import Listing, ListResult, ListTags
 from pullahead.checks.ports import CheckQueue
 from pullahead.checks.pull_through_cache import CacheFailed, cache_failures_of, record_cache_result
 from pullahead.checks.put_back import LeftToSchedule, PutBack, put_back_look
+from pullahead.checks.scans import MayWait
 from pullahead.checks.upstream_pool import Backoffs, RemainingSeconds, UpstreamPool, without_end
 from pullahead.clock import Clock
 from pullahead.errors import PullaheadError
@@ -60,7 +61,7 @@ class MessageHandler:
     """Handles the messages of a batch together: each fails alone, and what there is no time for is put back.
 
     `use_rules_of` makes the rules at least as new as a moment. `record_scan` records a finished scan, and names the
-    checks that it causes.
+    checks that it causes; what it reads of a repository is shared by the scans of a batch.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class MessageHandler:
         list_tags: ListTags,
         look_for_referrers: LookForReferrers,
         refresh_queue: RefreshQueue,
-        record_scan: Callable[[ScanFinished], Iterable[CheckRequest | LeftToSchedule]],
+        record_scan: Callable[[ScanFinished, MutableMapping[str, MayWait]], Iterable[CheckRequest | LeftToSchedule]],
         queue: CheckQueue,
         clock: Clock,
     ) -> None:
@@ -100,6 +101,7 @@ class MessageHandler:
     ) -> list[MessageOutcome]:
         pool = self.make_pool(self._backoffs, remaining_seconds)
         outcomes, listings = dict[int, MessageOutcome](), dict[int, Listing]()
+        may_wait: dict[str, MayWait] = {}  # for a scan, by repository
         checks, looks = dict[int, CheckRequest](), dict[int, CheckRequest | ReferrerNamed]()
         for number, message in enumerate(messages):
             if isinstance(message, ListRequest):
@@ -110,7 +112,7 @@ class MessageHandler:
             elif isinstance(message, CheckRequest):
                 checks[number] = message
             else:
-                outcomes[number] = _outcome(partial(self._handle_alone, message))
+                outcomes[number] = _outcome(partial(self._handle_alone, message, may_wait))
         outcomes |= zip(checks, self._check(list(checks.values()), pool), strict=True)
         pool.run()
         for number, listing in listings.items():
@@ -124,20 +126,20 @@ class MessageHandler:
         """Make what asks registries for one batch."""
         return UpstreamPool(self._clock, backoffs, remaining_seconds)
 
-    def _handle_alone(self, message: DecodedMessage) -> Sequence[MessageResult]:
+    def _handle_alone(self, message: DecodedMessage, may_wait: MutableMapping[str, MayWait]) -> Sequence[MessageResult]:
         if isinstance(message, Exception):
             raise message
         if isinstance(message, IgnoredEvent):
             return [message]
         if isinstance(message, ScanFinished):
-            return self._after_scan(message)
+            return self._after_scan(message, may_wait)
         if isinstance(message, StartWaitingRequest):
             return [self._start_waiting(message.ended, count=not message.ended and not message.again)]
         return []
 
-    def _after_scan(self, finished: ScanFinished) -> Sequence[MessageResult]:
+    def _after_scan(self, finished: ScanFinished, may_wait: MutableMapping[str, MayWait]) -> Sequence[MessageResult]:
         left = []
-        for each in self._record_scan(finished):
+        for each in self._record_scan(finished, may_wait):
             if isinstance(each, CheckRequest):
                 self._queue.send([each])
             else:

@@ -1,6 +1,6 @@
 """Scans of digests that wait: read them when it is time, and find the mirrors that wait for a scan that has ended."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, MutableMapping
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -13,6 +13,7 @@ from pullahead.mirrors.rule_record import needs_listing, rule_key
 from pullahead.mirrors.store import RecordStore
 from pullahead.oci import Digest
 from pullahead.rules.admission_policy import AdmissionPolicy
+from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Mirror, Rules
 
 MAX_READ: Final = 40
@@ -57,19 +58,37 @@ def _is_due(digest: SeenDigest, policy: AdmissionPolicy, now: datetime, event_at
     return (is_open and is_older) or is_look_due(digest, policy, now)
 
 
+class MayWait(NamedTuple):
+    """The records of the mirrors of a repository whose rules ask for scans, and of how many others none was read."""
+
+    known: Mapping[MirrorKey, MirrorRecord]
+    others: int
+
+
 def checks_after_scan(
-    finished: ScanFinished, rules: Rules, records: RecordStore, now: datetime
+    finished: ScanFinished,
+    rules: Rules,
+    records: RecordStore,
+    now: datetime,
+    read: MutableMapping[str, MayWait] | None = None,
 ) -> Iterator[CheckRequest | LeftToSchedule]:
-    """Ask for checks of the mirrors for which a digest waits that has the scanned image. Raises: StorageError."""
-    mirrors = list(dict.fromkeys(mirror.key for mirror in _asking_mirrors(finished.repository, rules, records)))
-    known = records.load(mirrors[:_MAX_MIRRORS], consistent=False) if mirrors else {}
+    """Ask for checks of the mirrors for which a digest waits that has the scanned image. Raises: StorageError.
+
+    `read` is what was read for other events of a batch, by repository: all of them came before that.
+    """
+    read = {} if read is None else read
+    if finished.repository not in read:
+        mirrors = list(dict.fromkeys(mirror.key for mirror in _asking_mirrors(finished.repository, rules, records)))
+        known = records.load(mirrors[:_MAX_MIRRORS], consistent=False) if mirrors else {}
+        read[finished.repository] = MayWait(known, max(0, len(mirrors) - _MAX_MIRRORS))
+    known, others = read[finished.repository]
     tags = [key.tag for key, record in known.items() if _waits_for(record, finished.digest)]
     for start in range(0, len(tags), MAX_TAGS_PER_CHECK):
         some = tuple(tags[start : start + MAX_TAGS_PER_CHECK])
         yield CheckRequest(reason="scan", repository=finished.repository, tags=some, asked_at=now)
-    if len(mirrors) > _MAX_MIRRORS:
+    if others:
         why = f"more than {_MAX_MIRRORS:,} mirrors may wait for the scan of {finished.digest}"
-        yield LeftToSchedule(finished.repository, len(mirrors) - _MAX_MIRRORS, why)
+        yield LeftToSchedule(finished.repository, others, why)
 
 
 def _asking_mirrors(repository: str, rules: Rules, records: RecordStore) -> Iterator[Mirror]:
