@@ -104,7 +104,7 @@ class TestCertificates:
         with served_by_tls(certified.write(tmp_path)) as url:
             if by == "system":
                 program = "import sys; from tests.unit.registry.test_http import get; print(get(sys.argv[1]))"
-                environment = {**os.environ, "SSL_CERT_FILE": str(trusted)}
+                environment = {"PYTHONPATH": os.pathsep.join(sys.path), "SSL_CERT_FILE": str(trusted)}
                 ran = subprocess.run(
                     [sys.executable, "-c", program, url], capture_output=True, env=environment, check=False
                 )

@@ -1,5 +1,6 @@
 """Compiled rules: decoded as they were, or not at all."""
 
+import os
 import subprocess
 import sys
 import tracemalloc
@@ -105,5 +106,6 @@ def test_damage_anywhere_is_noticed() -> None:
 
 def test_version_is_the_same_in_every_process() -> None:
     code = "from pullahead.rules.compiled import compiled_version; print(compiled_version())"
-    ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    environment = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    ran = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
     assert ran.stdout.strip() == compiled_version()
