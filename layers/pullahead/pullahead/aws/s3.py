@@ -56,10 +56,6 @@ class Unchanged(Enum):
 UNCHANGED = Unchanged.UNCHANGED
 
 
-class _TooLargeError(StorageError):
-    """An object is larger than what is read."""
-
-
 class _ChangingObject:
     """An object that is read only where it has changed."""
 
@@ -67,8 +63,8 @@ class _ChangingObject:
         self._client, self._bucket, self._key, self._most_bytes = client, bucket, key, most_bytes
         self._revision: str | None = None
 
-    def read(self) -> bytes | Unchanged | None:
-        """Read the object; None where there is none."""
+    def read(self, *, counts_if_too_large: bool = True) -> bytes | Unchanged | None:
+        """Read the object; None where there is none. One that is too large is an error, or counts as none."""
         condition = {"IfNoneMatch": self._revision} if self._revision else {}
         try:
             with storage_errors("read", self._key):
@@ -81,8 +77,10 @@ class _ChangingObject:
                 self._revision = None
                 return None
             raise
+        if len(content) > self._most_bytes and not counts_if_too_large:
+            return None
         if len(content) > self._most_bytes:
-            raise _TooLargeError(f"read of {self._key} failed: it is larger than {self._most_bytes:,} bytes")
+            raise StorageError(f"read of {self._key} failed: it is larger than {self._most_bytes:,} bytes")
         self._revision = answer["ETag"]
         return content
 
@@ -105,10 +103,7 @@ class S3CompiledRules:
 
     def load(self) -> CompiledRules | None:
         """Read the rules unless they are unchanged since they were last read or written."""
-        try:
-            content = self._object.read()
-        except _TooLargeError:
-            content = None
+        content = self._object.read(counts_if_too_large=False)
         if not isinstance(content, Unchanged):
             self._last = decode_compiled(content) if content is not None else None
         return self._last
