@@ -93,7 +93,7 @@ def played(folder: Path) -> Iterator[Played]:
         FakeRegistry(deployment.upstream_port) as upstream,
     ):
         _prepare(deployment.aws)
-        for name in ("ReviewRecords", "VerifyImage"):
+        for name in ("ReviewRecords", "VerifyImage", "PruneTags"):
             _invoke(deployment.aws, deployment.function(name))  # before the schedule has run once
         _send_failing_pull(Scene(deployment, deployment.next_mirror(), upstream))
         plays = (
