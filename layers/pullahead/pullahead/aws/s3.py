@@ -63,8 +63,8 @@ class _ChangingObject:
         self._client, self._bucket, self._key, self._most_bytes = client, bucket, key, most_bytes
         self._revision: str | None = None
 
-    def read(self, *, counts_if_too_large: bool = True) -> bytes | Unchanged | None:
-        """Read the object; None where there is none. One that is too large is an error, or counts as none."""
+    def read(self, *, none_if_too_large: bool = False) -> bytes | Unchanged | None:
+        """Read the object; None where there is none. Raises StorageError, also for one that is too large."""
         condition = {"IfNoneMatch": self._revision} if self._revision else {}
         try:
             with storage_errors("read", self._key):
@@ -77,9 +77,9 @@ class _ChangingObject:
                 self._revision = None
                 return None
             raise
-        if len(content) > self._most_bytes and not counts_if_too_large:
-            return None
         if len(content) > self._most_bytes:
+            if none_if_too_large:
+                return None
             raise StorageError(f"read of {self._key} failed: it is larger than {self._most_bytes:,} bytes")
         self._revision = answer["ETag"]
         return content
@@ -103,7 +103,7 @@ class S3CompiledRules:
 
     def load(self) -> CompiledRules | None:
         """Read the rules unless they are unchanged since they were last read or written."""
-        content = self._object.read(counts_if_too_large=False)
+        content = self._object.read(none_if_too_large=True)
         if not isinstance(content, Unchanged):
             self._last = decode_compiled(content) if content is not None else None
         return self._last

@@ -30,7 +30,8 @@ class BlobSource(NamedTuple):
     parallel: ParallelRead | None = None
 
 
-def _never() -> bool:
+def never() -> bool:
+    """Tell that nothing is over, where no time is set."""
     return False
 
 
@@ -38,7 +39,7 @@ class RetryPolicy(NamedTuple):
     """What happens after a break: `wait` is given the number of breaks in a row; `must_stop` may end the read."""
 
     wait: Wait
-    must_stop: Callable[[], bool] = _never
+    must_stop: Callable[[], bool] = never
 
 
 class ReadingStoppedError(PullaheadError):
@@ -66,7 +67,7 @@ def _read_resuming(
     source: BlobSource,
     retry_policy: RetryPolicy,
     span: Span,
-    is_over: Callable[[], bool] = _never,
+    is_over: Callable[[], bool] = never,
     *,
     may_skip: bool = True,
 ) -> Pieces:

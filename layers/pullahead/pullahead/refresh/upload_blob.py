@@ -18,7 +18,7 @@ from pullahead.errors import RegistryError, Side, TransferStalledError, UploadLo
 from pullahead.oci import Descriptor, algorithm_of
 from pullahead.oci.registries import Target, Upload
 from pullahead.refresh.progress import BegunUpload
-from pullahead.refresh.read_blob import BlobSource, ReadingStoppedError, RetryPolicy, read_blob
+from pullahead.refresh.read_blob import BlobSource, ReadingStoppedError, RetryPolicy, never, read_blob
 from pullahead.refresh.verified_stream import mismatch, verify_digest
 
 if TYPE_CHECKING:
@@ -43,10 +43,6 @@ def refuses_form(error: RegistryError) -> bool:
     is_explained = error.code not in ("", _UNSUPPORTED)
     is_refusal = error.status in _REFUSES_SIZE or (error.status in _REFUSES_METHOD and not is_explained)
     return error.side is Side.TARGET and is_refusal
-
-
-def _never() -> bool:
-    return False
 
 
 class BlobTarget(NamedTuple):
@@ -80,7 +76,7 @@ class BlobUpload:
         save: Callable[[BegunUpload], None],
         must_pause: Callable[[], bool],
         wait: Wait,
-        is_over: Callable[[], bool] = _never,
+        is_over: Callable[[], bool] = never,
     ) -> None:
         self._blob, self._source, self._target = blob, source, target
         self._save, self._must_pause, self._wait, self._is_over = save, must_pause, wait, is_over
@@ -213,7 +209,7 @@ class _Parts:
         part_size: int,
         size: int,
         hashed: "_Hash | None",
-        is_over: Callable[[], bool] = _never,
+        is_over: Callable[[], bool] = never,
     ) -> None:
         self._pieces, self._hashed, self._is_over = pieces, hashed, is_over
         self.is_cut_short = False  # they ended because the time is up

@@ -151,8 +151,9 @@ def moved(request: Request, headers: Mapping[str, str]) -> Request:
     """Make the request that a redirect wants. Raises RegistryUnavailableError, AccessDeniedError."""
     url = redirected(request, single_value(headers, "Location"))
     stays = origin_of(url) == origin_of(request.url)
-    names_none = not urlsplit(url).path.startswith("/v2/")
-    resource = request.resource or (request.url if names_none else "") if stays else ""
+    resource = request.resource if stays else ""
+    if stays and not resource and not urlsplit(url).path.startswith("/v2/"):
+        resource = request.url  # the path names no repository: the token is the one of where the redirect came from
     identified = request.identified and stays
     return led_to(request, url)._replace(resource=resource, identified=identified)
 
