@@ -49,8 +49,7 @@ class NotificationSummary(NamedTuple):
     """The subjects of the messages sent, how many alerts were held back or dropped, and what failed.
 
     `left`: how many records still have alerts that were sent, or are over, as there was no time, or no room in their
-    incident, to remove them. `too_many`: how many
-    messages the next reviews send.
+    incident, to remove them. `too_many`: how many messages the next reviews send.
     """
 
     sent: tuple[str, ...] = ()
